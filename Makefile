@@ -1,0 +1,57 @@
+# All targets work from a fresh clone; everything is installed into .venv, nothing outside it.
+# Another interpreter:  make test PYTHON=/path/to/python3.12
+# Further arguments:    make demo ARGS="--num_seeds=2 --workdir=runs/two_seeds"
+
+PYTHON ?= python3
+ARGS ?=
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test test-slow lint format benchmark clean
+
+help:  ## List the targets
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+demo: .venv/installed  ## Train La-MAML, ER and Online on the packaged MNIST subset; no network needed
+	$(PY) -m experiments.demo $(ARGS)
+
+test: .venv/installed-dev  ## Run the tests and the examples in the documentation
+	$(PY) -m pytest -n auto $(ARGS)
+
+test-slow: .venv/installed-dev  ## Run only the tests marked as slow
+	$(PY) -m pytest -n auto -m slow $(ARGS)
+
+lint: .venv/installed-dev  ## Check style, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+format: .venv/installed-dev  ## Mend style and format where that can be done mechanically
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+benchmark: .venv/installed  ## Measure updates per second, compile time and memory
+	$(PY) -m benchmarks.throughput $(ARGS)
+
+clean:  ## Remove build outputs and caches (.venv and results stay)
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each stamp says that a step has been done; a changed dependency list installs again.
+.venv/created:
+	@command -v $(PYTHON) >/dev/null || \
+	  { echo "$(PYTHON) was not found: install Python 3.11 or newer, or name one with make PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else \
+	  "Python 3.11 or newer is needed, but $(PYTHON) is %d.%d: name another with make PYTHON=..." % sys.version_info[:2])'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/created requirements.txt setup.py
+	$(PIP) -e .
+	@touch $@
+
+.venv/installed-dev: .venv/created requirements.txt setup.py
+	$(PIP) -e ".[dev]"
+	@touch .venv/installed $@
