@@ -1,0 +1,70 @@
+"""La-MAML, look-ahead meta-learning for continual learning, and its baselines as pure JAX functions."""
+
+from lamaml_jax import losses, metrics, networks, replay
+from lamaml_jax.learners import (
+    LEARNERS,
+    agem,
+    bgd,
+    c_maml,
+    er,
+    ewc,
+    gem,
+    hat,
+    icarl,
+    iid,
+    la_er,
+    la_maml,
+    mer,
+    meta_bgd,
+    online,
+    sync_la_maml,
+    ucb,
+)
+from lamaml_jax.projection import project_agem, project_gem
+from lamaml_jax.types import Batch, Learner, Model, Setting
+from lamaml_jax.updates import (
+    descend,
+    hypergradients,
+    lookahead,
+    meta_objective,
+    modulated_step,
+    split,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LEARNERS",
+    "Batch",
+    "Learner",
+    "Model",
+    "Setting",
+    "agem",
+    "bgd",
+    "c_maml",
+    "descend",
+    "er",
+    "ewc",
+    "gem",
+    "hat",
+    "hypergradients",
+    "icarl",
+    "iid",
+    "la_er",
+    "la_maml",
+    "lookahead",
+    "losses",
+    "mer",
+    "meta_bgd",
+    "meta_objective",
+    "metrics",
+    "modulated_step",
+    "networks",
+    "online",
+    "project_agem",
+    "project_gem",
+    "replay",
+    "split",
+    "sync_la_maml",
+    "ucb",
+]

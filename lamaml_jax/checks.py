@@ -1,0 +1,36 @@
+"""Validation of static arguments: one sentence that names the argument, its value and what is allowed."""
+
+import typing
+from typing import Any
+
+
+def integer(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raise ValueError unless `value` is an int in [low, high]; no upper bound where `high` is None."""
+    allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if not is_integer or value < low or (high is not None and value > high):
+        raise ValueError(f"{name} is {value!r}; it must be {allowed}.")
+
+
+def pieces(name: str, value: Any, batch_size: int) -> None:
+    """Raise ValueError unless a batch can be cut into `value` pieces of ceil(batch_size / value) examples."""
+    integer(name, value, 1, batch_size)
+    size = -(-batch_size // value)
+    if -(-batch_size // size) != value:
+        raise ValueError(
+            f"{name} is {value}; pieces of {size} examples cut the batch of {batch_size} into {-(-batch_size // size)}."
+        )
+
+
+def choice(name: str, value: Any, literal: Any) -> None:
+    """Raise ValueError unless `value` is one of the values of a `typing.Literal`."""
+    allowed = typing.get_args(literal)
+    if value not in allowed:
+        raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.")
+
+
+def divisor(name: str, value: Any, batch_size: int) -> None:
+    """Raise ValueError unless `value` is a positive int that divides the batch size."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    if not is_integer or value < 1 or batch_size % value:
+        raise ValueError(f"{name} is {value!r}; it must divide the batch size, {batch_size}.")

@@ -1,0 +1,133 @@
+"""A factory's keyword-only signature as its configuration: read values from text, check ranges, part off floats.
+
+Floats may be traced (one compiled program for many values), so their ranges are checked here, on the host; everything
+else is static and checked by the factory itself.
+"""
+
+import difflib
+import inspect
+import math
+import types
+import typing
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from lamaml_jax.types import Range
+
+
+def parse(factory: Callable[..., Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Read `name=value` texts as values of the factory's keywords.
+
+    Args:
+        factory: A learner's factory.
+        assignments: Such as "lr_init=0.1", "order=second", "clip_norm=none", "inner_lr_relu=false".
+
+    Raises:
+        ValueError: A text has no "=", its name is not a keyword of the factory, or its value not of the right type.
+    """
+    kinds = _kinds(factory)
+    values = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} is not of the form name=value.")
+        if name not in kinds:
+            raise ValueError(unknown(f"setting of {factory.__name__}", name, kinds))
+        values[name] = _read(name, value, kinds[name])
+    return values
+
+
+def names(factory: Callable[..., Any]) -> set[str]:
+    """Return the keywords of a factory that `parse` can set."""
+    return set(_kinds(factory))
+
+
+def part_floats(
+    factory: Callable[..., Any], keywords: dict[str, Any]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Part keywords into floats, which may be traced and swept, and static ones; defaults fill what is not given.
+
+    Returns:
+        Floats by name, checked against their ranges, and all other keywords.
+
+    Raises:
+        ValueError: A name is not a keyword of the factory, or a float is out of its range.
+    """
+    kinds = _kinds(factory)
+    for name in keywords:
+        if name not in kinds:
+            raise ValueError(unknown(f"setting of {factory.__name__}", name, kinds))
+    parameters = inspect.signature(factory).parameters
+    values = {name: keywords.get(name, parameters[name].default) for name in kinds}
+    floats = {n: v for n, v in values.items() if _range(kinds[n]) and v is not None}
+    for name, value in floats.items():
+        allowed = typing.cast(Range, _range(kinds[name]))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} is {value!r}; it must be {allowed.text}.")
+        if not math.isfinite(value) or not allowed.contains(value):
+            raise ValueError(f"{name} is {value}; it must be {allowed.text}.")
+    return floats, {n: v for n, v in values.items() if n not in floats}
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """Return the sentence that says `name` is unknown, with the nearest known names."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"{name!r} is not a {what}; did you mean {' or '.join(near)}?"
+    return f"{name!r} is not a {what}; there are {', '.join(known)}."
+
+
+def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the annotation of every keyword that has a value in text form."""
+    hints = typing.get_type_hints(factory, include_extras=True)
+    keywords = inspect.signature(factory).parameters.values()
+    return {
+        p.name: hints[p.name]
+        for p in keywords
+        if p.kind is p.KEYWORD_ONLY and _text_form(hints[p.name])
+    }
+
+
+def _text_form(kind: Any) -> bool:
+    return any(
+        _range(k) or k in (bool, int) or typing.get_origin(k) is typing.Literal
+        for k in _union(kind)
+    )
+
+
+def _union(kind: Any) -> tuple[Any, ...]:
+    """Return the members of `A | None`; an annotated `float | jax.Array` counts as one."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        return typing.get_args(kind)
+    return (kind,)
+
+
+def _range(kind: Any) -> Range | None:
+    for member in _union(kind):
+        for extra in getattr(member, "__metadata__", ()):
+            if isinstance(extra, Range):
+                return extra
+    return None
+
+
+def _read(name: str, text: str, kind: Any) -> Any:
+    members = _union(kind)
+    if text.lower() == "none" and type(None) in members:
+        return None
+    member = members[0]
+    bounds = _range(kind)
+    if typing.get_origin(member) is typing.Literal:
+        choices: dict[str, Any] = {str(value): value for value in typing.get_args(member)}
+        allowed = ", ".join(choices)
+    elif member is bool:
+        choices, allowed = {"true": True, "false": False}, "true or false"
+        text = text.lower()
+    else:
+        choices, allowed = {}, bounds.text if bounds else "an integer"
+    if type(None) in members:
+        allowed += ", or none"
+    try:
+        return choices[text] if choices else (float(text) if bounds else int(text))
+    except (KeyError, ValueError):
+        raise ValueError(f"{name} is {text!r}; it must be {allowed}.") from None

@@ -1,0 +1,108 @@
+"""C-MAML: look-ahead with one fixed rate (the paper's Algorithm 2).
+
+Dimensions: B batch, K inner steps, M memory slots.
+"""
+
+from typing import NamedTuple
+
+import chex
+
+from lamaml_jax import replay
+from lamaml_jax.learners.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
+from lamaml_jax.updates import MetaLossAt, Order, descend
+
+
+class CMamlState(NamedTuple):
+    """Weights theta and the replay memory."""
+
+    params: Params
+    memory: replay.Memory
+
+
+def c_maml(
+    model: Model,
+    setting: Setting,
+    *,
+    inner_lr: NonNegative = 0.1,
+    outer_lr: NonNegative = 0.1,
+    inner_steps: int = 10,
+    glances: int = 5,
+    memory: int = 200,
+    replay_batch: int = 10,
+    order: Order = "first",
+    clip_norm: Positive | None = 2.0,
+    meta_loss_at: MetaLossAt = "every",
+    inner_lr_relu: bool = True,
+    inner_clip: Positive | None = None,
+    replacement: bool = True,
+    age_inclusive: bool = True,
+    push_epochs: PushEpochs = "first",
+    shuffle_glances: bool = True,
+    draw: replay.Draw | None = None,
+) -> Learner:
+    """Return C-MAML, Algorithm 2: look-ahead with one fixed inner rate and one fixed outer rate.
+
+    theta <- theta - beta * dL(theta_K)/dtheta.
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        inner_lr: alpha, the rate of the inner steps.
+        outer_lr: beta, the rate of the outer step.
+        inner_steps: As in `la_maml`, like all that follow.
+        glances: See `la_maml`.
+        memory: See `la_maml`.
+        replay_batch: See `la_maml`.
+        order: See `la_maml`.
+        clip_norm: See `la_maml`.
+        meta_loss_at: See `la_maml`.
+        inner_lr_relu: See `la_maml`.
+        inner_clip: See `la_maml`.
+        replacement: See `la_maml`.
+        age_inclusive: See `la_maml`.
+        push_epochs: See `la_maml`.
+        shuffle_glances: See `la_maml`.
+        draw: See `la_maml`.
+
+    Returns:
+        The learner; its state is a `CMamlState`, its info `loss` and `gradient_norm`.
+
+    Raises:
+        ValueError: A static argument is out of its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from lamaml_jax import Setting, c_maml, networks
+        >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
+        >>> c_maml(networks.mlp(10), setting, inner_lr=0.03).needs
+        frozenset()
+    """
+
+    def init(key: chex.PRNGKey, example: Batch) -> CMamlState:
+        return CMamlState(model.init(key, example.x), replay.init(example, memory))
+
+    def outer_step(state: CMamlState, grads: Params, lr_grads: Params) -> CMamlState:
+        return state._replace(params=descend(state.params, outer_lr, grads))
+
+    return look_ahead_learner(
+        model,
+        setting,
+        init,
+        lambda state: inner_lr,
+        outer_step,
+        inner_steps=inner_steps,
+        glances=glances,
+        memory=memory,
+        replay_batch=replay_batch,
+        order=order,
+        clip_norm=clip_norm,
+        meta_loss_at=meta_loss_at,
+        inner_lr_relu=inner_lr_relu,
+        inner_clip=inner_clip,
+        replacement=replacement,
+        age_inclusive=age_inclusive,
+        push_epochs=push_epochs,
+        shuffle_glances=shuffle_glances,
+        draw=draw,
+    )

@@ -1,0 +1,109 @@
+"""Experience replay: SGD on incoming and replayed examples together (Chaudhry et al. 2019).
+
+Dimensions: B batch, M memory slots.
+"""
+
+import functools
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax import checks, replay
+from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.types import (
+    Batch,
+    Info,
+    Learner,
+    Model,
+    NonNegative,
+    Params,
+    Positive,
+    Setting,
+)
+from lamaml_jax.updates import scan_pieces, sgd_step
+
+
+class ErState(NamedTuple):
+    """Weights and the replay memory."""
+
+    params: Params
+    memory: replay.Memory
+
+
+def er(
+    model: Model,
+    setting: Setting,
+    *,
+    lr: NonNegative = 0.1,
+    glances: int = 1,
+    memory: int = 200,
+    replay_batch: int = 10,
+    examples_per_step: int | None = None,
+    clip_norm: Positive | None = None,
+    replacement: bool = True,
+    age_inclusive: bool = True,
+    shuffle_glances: bool = True,
+    draw: replay.Draw | None = None,
+) -> Learner:
+    """Return experience replay: theta <- theta - lr * grad L(theta, replayed and incoming examples).
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        lr: Learning rate.
+        glances: SGD steps on the same incoming examples, each with its own draw, >= 1.
+        memory: M, slots of the reservoir, >= 1.
+        replay_batch: Examples replayed in each step, >= 0; 0 is plain SGD.
+        examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
+            Examples enter the reservoir after their last glance, in every epoch, before the next ones are used.
+        clip_norm: Clip gradients to this global norm; None does not clip.
+        replacement: Whether one step may replay an example twice.
+        age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform.
+        shuffle_glances: Whether every glance reshuffles the incoming examples.
+        draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
+
+    Returns:
+        The learner; its state is an `ErState`, its info `loss` and `gradient_norm`.
+
+    Raises:
+        ValueError: A static argument is out of its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from lamaml_jax import Setting, er, networks
+        >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
+        >>> er(networks.mlp(10), setting, lr=0.03, examples_per_step=1).needs
+        frozenset()
+    """
+    if examples_per_step is None:
+        examples_per_step = setting.batch_size
+    checks.integer("glances", glances, 1)
+    checks.integer("memory", memory, 1)
+    checks.integer("replay_batch", replay_batch, 0, None if replacement else memory)
+    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    loss_fn = task_loss(model.apply, setting.class_mask)
+    draw = draw or functools.partial(
+        replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
+    )
+
+    def init(key: chex.PRNGKey, example: Batch) -> ErState:
+        return ErState(model.init(key, example.x), replay.init(example, memory))
+
+    def use(key: chex.PRNGKey, state: ErState, piece: Batch) -> tuple[ErState, Info]:
+        keys = jax.random.split(key, 1 + glances)
+
+        def glance(params: Params, key: chex.PRNGKey) -> tuple[Params, Info]:
+            incoming, replayed = draw(key, state.memory, piece)
+            joint = replay.join(replayed, incoming)
+            return sgd_step(loss_fn, params, joint, lr, clip_norm=clip_norm)
+
+        params, infos = jax.lax.scan(glance, state.params, keys[1:])
+        kept = replay.add_reservoir(keys[0], state.memory, piece, age_inclusive=age_inclusive)
+        return ErState(params, kept), jax.tree.map(jnp.mean, infos)
+
+    def update(key: chex.PRNGKey, state: ErState, batch: Batch) -> tuple[ErState, Info]:
+        return scan_pieces(use, key, state, batch, examples_per_step)
+
+    return Learner(init, update, task_predict(model.apply, setting.class_mask))

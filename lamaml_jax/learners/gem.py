@@ -1,0 +1,287 @@
+"""GEM and A-GEM: gradients projected so that the losses on past tasks' memories do not rise.
+
+Both keep the last M / T examples of every task, and differ in what they hold an incoming gradient against: one memory
+gradient per past task (GEM), or a single reference gradient (A-GEM).
+
+Dimensions: T tasks, B batch, M memory slots, m = M / T slots per task.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax import checks, replay
+from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.projection import project_agem, project_gem
+from lamaml_jax.types import (
+    Batch,
+    Info,
+    Learner,
+    Model,
+    NonNegative,
+    Params,
+    Positive,
+    Setting,
+)
+from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
+
+Reference: TypeAlias = Literal["sample", "mean"]
+
+
+class GemState(NamedTuple):
+    """Weights, and a memory of m slots per task: all fields of `memory` have a leading axis T."""
+
+    params: Params
+    memory: replay.Memory
+
+
+def gem(
+    model: Model,
+    setting: Setting,
+    *,
+    lr: NonNegative = 0.01,
+    glances: int = 1,
+    memory: int = 200,
+    margin: NonNegative = 0.5,
+    eps: Positive = 1e-3,
+    examples_per_step: int | None = None,
+    clip_norm: Positive | None = None,
+) -> Learner:
+    """Return GEM: SGD whose gradient g is projected until it opposes no past task's memory gradient.
+
+    theta <- theta - lr * (g + G'v), v = argmin 1/2 v'(GG' + eps I)v + (Gg)'v subject to v >= margin, where the rows of
+    G are the gradients on the past tasks' memories; theta <- theta - lr * g if no product g.g_k is negative.
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        lr: Learning rate.
+        glances: Steps on the same incoming examples, each with new memory gradients, >= 1.
+        memory: M, slots of all tasks together, >= T; each task's last M // T examples are kept.
+        margin: Least entry of v; what is above 0 favours the past tasks (the authors' "memory strength").
+        eps: Added to the diagonal of GG'.
+        examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
+            Examples enter the memory as they arrive; that of the current task is not held against them.
+        clip_norm: Clip g to this global norm before it is projected; None does not clip.
+
+    Returns:
+        The learner; its state is a `GemState`, its info `loss`, `gradient_norm` (before clipping) and `projected`,
+        the share of steps whose gradient was.
+
+    Raises:
+        ValueError: A static argument is out of its range.
+
+    Reference: Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017.
+
+    Example:
+        >>> import numpy as np
+        >>> from lamaml_jax import Setting, gem, networks
+        >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
+        >>> gem(networks.mlp(10), setting, margin=0.0, examples_per_step=1).needs
+        frozenset()
+    """
+    loss_fn = task_loss(model.apply, setting.class_mask)
+
+    def project(
+        key: chex.PRNGKey, state: GemState, task: jax.Array, grads: Params, rows: Params
+    ) -> tuple[Params, Params]:
+        def fill(past: jax.Array, rows: Params) -> Params:
+            row = jax.grad(loss_fn)(state.params, _held(state.memory, past))
+            return jax.tree.map(lambda all_, one: all_.at[past].set(one), rows, row)
+
+        rows = jax.lax.fori_loop(0, task, fill, rows)
+        is_past = jnp.arange(setting.num_tasks) < task
+        return project_gem(grads, rows, is_past, margin=margin, eps=eps), rows
+
+    def empty_rows(params: Params) -> Params:
+        return jax.tree.map(lambda p: jnp.zeros((setting.num_tasks, *p.shape), p.dtype), params)
+
+    return _learner(
+        model,
+        setting,
+        project,
+        empty_rows,
+        lr=lr,
+        glances=glances,
+        memory=memory,
+        examples_per_step=examples_per_step,
+        clip_norm=clip_norm,
+    )
+
+
+def agem(
+    model: Model,
+    setting: Setting,
+    *,
+    lr: NonNegative = 0.03,
+    glances: int = 1,
+    memory: int = 200,
+    replay_batch: int = 10,
+    reference: Reference = "sample",
+    skip_first_task: bool = False,
+    examples_per_step: int | None = None,
+    clip_norm: Positive | None = None,
+) -> Learner:
+    """Return A-GEM: SGD whose gradient g is projected until it does not oppose a reference gradient r.
+
+    theta <- theta - lr * g if g.r >= 0, theta <- theta - lr * (g - (g.r / r.r) r) otherwise.
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        lr: Learning rate.
+        glances: Steps on the same incoming examples, each with a new reference, >= 1.
+        memory: M, slots of all tasks together, >= T; each task's last M // T examples are kept.
+        replay_batch: Examples drawn, without replacement, for a sampled reference, >= 1; all that the past tasks'
+            memories hold if those are fewer.
+        reference: "sample" is the gradient on a batch drawn from the memories of all past tasks (its paper); "mean"
+            is the mean of the gradients on each past task's memory (released with La-MAML).
+        skip_first_task: Whether the first task's memory is never used (released with La-MAML).
+        examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
+            Examples enter the memory as they arrive; that of the current task is not held against them.
+        clip_norm: Clip g to this global norm before it is projected; None does not clip.
+
+    Returns:
+        The learner; its state is a `GemState`, its info as that of `gem`.
+
+    Raises:
+        ValueError: A static argument is out of its range.
+
+    Reference: Chaudhry, Ranzato, Rohrbach and Elhoseiny, "Efficient Lifelong Learning with A-GEM", ICLR 2019.
+
+    Example:
+        >>> import numpy as np
+        >>> from lamaml_jax import Setting, agem, networks
+        >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
+        >>> agem(networks.mlp(10), setting, reference="mean", skip_first_task=True).needs
+        frozenset()
+    """
+    checks.integer("replay_batch", replay_batch, 1)
+    checks.choice("reference", reference, Reference)
+    loss_fn = task_loss(model.apply, setting.class_mask)
+    first = int(skip_first_task)
+
+    def sampled(key: chex.PRNGKey, state: GemState, task: jax.Array) -> Params:
+        drawn = _sample_past(key, state.memory, first, task, replay_batch)
+        return jax.grad(loss_fn)(state.params, drawn)
+
+    def mean(key: chex.PRNGKey, state: GemState, task: jax.Array) -> Params:
+        def add(past: jax.Array, total: Params) -> Params:
+            grads = jax.grad(loss_fn)(state.params, _held(state.memory, past))
+            return jax.tree.map(jnp.add, total, grads)
+
+        total = jax.lax.fori_loop(first, task, add, jax.tree.map(jnp.zeros_like, state.params))
+        return jax.tree.map(lambda g: g / jnp.maximum(task - first, 1), total)
+
+    refer = {"sample": sampled, "mean": mean}[reference]
+
+    def project(
+        key: chex.PRNGKey, state: GemState, task: jax.Array, grads: Params, rows: None
+    ) -> tuple[Params, None]:
+        return project_agem(grads, refer(key, state, task)), rows
+
+    return _learner(
+        model,
+        setting,
+        project,
+        lambda params: None,
+        lr=lr,
+        glances=glances,
+        memory=memory,
+        examples_per_step=examples_per_step,
+        clip_norm=clip_norm,
+    )
+
+
+def _learner(
+    model: Model,
+    setting: Setting,
+    project: Callable[..., tuple[Params, Any]],
+    workspace: Callable[[Params], Any],
+    *,
+    lr: NonNegative,
+    glances: int,
+    memory: int,
+    examples_per_step: int | None,
+    clip_norm: Positive | None,
+) -> Learner:
+    """Return SGD with gradients passed through `project(key, state, task, grads, space) -> (grads, space)`.
+
+    The space is `workspace(params)`, made once per update and handed from step to step.
+    """
+    if examples_per_step is None:
+        examples_per_step = setting.batch_size
+    checks.integer("glances", glances, 1)
+    checks.integer("memory", memory, 1)
+    checks.integer("memory", memory, setting.num_tasks)
+    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    loss_fn = task_loss(model.apply, setting.class_mask)
+
+    def init(key: chex.PRNGKey, example: Batch) -> GemState:
+        one = replay.init(example, memory // setting.num_tasks)
+        rings = jax.tree.map(lambda a: jnp.zeros((setting.num_tasks, *a.shape), a.dtype), one)
+        return GemState(model.init(key, example.x), rings)
+
+    def update(key: chex.PRNGKey, state: GemState, batch: Batch) -> tuple[GemState, Info]:
+        task = batch.task[
+            0
+        ]  # not of a mapped axis if seeds are: the loops over past tasks end there for all
+
+        def use(
+            key: chex.PRNGKey, carry: tuple[GemState, Any], piece: Batch
+        ) -> tuple[tuple[GemState, Any], Info]:
+            (params, rings), space = carry
+            ring = replay.add_ring(jax.tree.map(lambda a: a[task], rings), piece)
+            rings = jax.tree.map(lambda all_, one: all_.at[task].set(one), rings, ring)
+
+            def glance(
+                carry: tuple[Params, Any], key: chex.PRNGKey
+            ) -> tuple[tuple[Params, Any], Info]:
+                params, space = carry
+                loss, grads = jax.value_and_grad(loss_fn)(params, piece)
+                grads, norm = clip_by_global_norm(grads, clip_norm)
+                projected, space = project(key, GemState(params, rings), task, grads, space)
+                info = {
+                    "loss": loss,
+                    "gradient_norm": norm,
+                    "projected": _differs(projected, grads),
+                }
+                return (descend(params, lr, projected), space), info
+
+            (params, space), infos = jax.lax.scan(
+                glance, (params, space), jax.random.split(key, glances)
+            )
+            return (GemState(params, rings), space), jax.tree.map(jnp.mean, infos)
+
+        carry = (state, workspace(state.params))
+        (state, _), info = scan_pieces(use, key, carry, batch, examples_per_step)
+        return state, info
+
+    return Learner(init, update, task_predict(model.apply, setting.class_mask))
+
+
+def _held(memory: replay.Memory, task: jax.Array) -> Batch:
+    """Return what the memory holds of one task."""
+    x, y, ids, seen = jax.tree.map(lambda a: a[task], memory)
+    return Batch(x, y, ids, valid=jnp.arange(len(y)) < seen)
+
+
+def _sample_past(
+    key: chex.PRNGKey, memory: replay.Memory, first: int, task: jax.Array, size: int
+) -> Batch:
+    """Draw from the memories of the tasks from `first` up to `task`, uniformly and without replacement."""
+    num_tasks, slots = memory.y.shape
+    ids = jnp.arange(num_tasks)[:, None]
+    is_held = (first <= ids) & (ids < task) & (jnp.arange(slots) < memory.seen[:, None])
+    order = jax.random.uniform(key, is_held.shape) + ~is_held
+    drawn = jnp.argsort(order.ravel())[:size]
+    x, y, task_ids = (a.reshape(-1, *a.shape[2:])[drawn] for a in memory[:3])
+    return Batch(x, y, task_ids, valid=is_held.ravel()[drawn])
+
+
+def _differs(projected: Params, grads: Params) -> jax.Array:
+    pairs = zip(jax.tree.leaves(projected), jax.tree.leaves(grads), strict=True)
+    return jnp.any(jnp.stack([jnp.any(p != g) for p, g in pairs])).astype(jnp.float32)

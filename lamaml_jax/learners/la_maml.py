@@ -1,0 +1,220 @@
+"""La-MAML and Sync La-MAML: look-ahead with one learnable rate per weight (the paper's Algorithm 1).
+
+Both take K inner steps on pieces of the incoming batch and then one outer step with the gradient of the meta-loss, on
+replayed and incoming examples, in the weights before the look-ahead. They differ in that outer step.
+
+Dimensions: B batch, K inner steps, M memory slots.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax import replay
+from lamaml_jax.learners.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
+from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
+
+
+class LaMamlState(NamedTuple):
+    """Weights theta, one learning rate alpha per weight, and the replay memory."""
+
+    params: Params
+    lrs: Params
+    memory: replay.Memory
+
+
+def la_maml(
+    model: Model,
+    setting: Setting,
+    *,
+    lr_init: NonNegative = 0.15,
+    lr_lr: NonNegative = 0.3,
+    inner_steps: int = 10,
+    glances: int = 5,
+    memory: int = 200,
+    replay_batch: int = 10,
+    order: Order = "first",
+    clip_norm: Positive | None = 2.0,
+    meta_loss_at: MetaLossAt = "every",
+    inner_lr_relu: bool = True,
+    inner_clip: Positive | None = None,
+    replacement: bool = True,
+    age_inclusive: bool = True,
+    push_epochs: PushEpochs = "first",
+    shuffle_glances: bool = True,
+    draw: replay.Draw | None = None,
+) -> Learner:
+    """Return La-MAML, Algorithm 1: per-weight rates learnt by hypergradient, which also make the outer step.
+
+    alpha <- alpha - eta * dL/dalpha, then theta <- theta - max(0, alpha) * dL/dtheta with the updated alpha.
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        lr_init: alpha_0, the initial rate of every weight.
+        lr_lr: eta, the learning rate of the rates.
+        inner_steps: K, the pieces of ceil(B / K) examples that the incoming batch is cut into; in [1, B].
+        glances: Meta-updates per incoming batch, >= 1.
+        memory: M, slots of the replay memory, >= 1.
+        replay_batch: Examples replayed in each meta-batch, >= 1.
+        order: "first" treats the inner gradients as constants; "second" differentiates through them.
+        clip_norm: Clip the two meta-gradients separately to this global norm; None does not clip.
+        meta_loss_at: "every" averages the meta-loss over theta_1..theta_K (released); "last" is theta_K's (text).
+        inner_lr_relu: Whether inner steps use max(0, alpha) (released on MNIST) or alpha.
+        inner_clip: Clip inner gradients elementwise to +-this; None does not clip.
+        replacement: Whether one meta-batch may replay an example twice (released) or not (text).
+        age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform (text).
+        push_epochs: Whether examples enter the memory in their "first" epoch only (released) or in "every" one
+            (text). They enter once per batch, after the first glance's draw.
+        shuffle_glances: Whether every glance reshuffles the incoming batch (released).
+        draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
+
+    Returns:
+        The learner; its state is a `LaMamlState`, its info, of the last glance, `loss`, `gradient_norm`
+        and `lr_gradient_norm` (norms before clipping).
+
+    Raises:
+        ValueError: A static argument is out of its range.
+
+    Example:
+        >>> import jax, numpy as np
+        >>> from lamaml_jax import Batch, Setting, la_maml, networks
+        >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
+        >>> learner = la_maml(networks.mlp(10), setting, glances=1)
+        >>> x, y = jax.numpy.ones((10, 784)), jax.numpy.arange(10)
+        >>> batch = Batch(x, y, task=jax.numpy.zeros(10, int), valid=jax.numpy.ones(10, bool))
+        >>> key = jax.random.key(0)
+        >>> state, info = learner.update(key, learner.init(key, batch), batch)
+        >>> int(state.memory.seen)
+        10
+    """
+
+    def outer_step(state: LaMamlState, grads: Params, lr_grads: Params) -> LaMamlState:
+        lrs = descend(state.lrs, lr_lr, lr_grads)
+        return state._replace(params=modulated_step(state.params, lrs, grads), lrs=lrs)
+
+    return look_ahead_learner(
+        model,
+        setting,
+        _init_with_rates(model, lr_init, memory),
+        lambda state: state.lrs,
+        outer_step,
+        inner_steps=inner_steps,
+        glances=glances,
+        memory=memory,
+        replay_batch=replay_batch,
+        order=order,
+        clip_norm=clip_norm,
+        meta_loss_at=meta_loss_at,
+        inner_lr_relu=inner_lr_relu,
+        inner_clip=inner_clip,
+        replacement=replacement,
+        age_inclusive=age_inclusive,
+        push_epochs=push_epochs,
+        shuffle_glances=shuffle_glances,
+        draw=draw,
+    )
+
+
+def sync_la_maml(
+    model: Model,
+    setting: Setting,
+    *,
+    lr_init: NonNegative = 0.15,
+    lr_lr: NonNegative = 0.1,
+    outer_lr: NonNegative = 0.3,
+    inner_steps: int = 10,
+    glances: int = 5,
+    memory: int = 200,
+    replay_batch: int = 10,
+    order: Order = "first",
+    clip_norm: Positive | None = 2.0,
+    meta_loss_at: MetaLossAt = "every",
+    inner_lr_relu: bool = True,
+    inner_clip: Positive | None = None,
+    replacement: bool = True,
+    age_inclusive: bool = True,
+    push_epochs: PushEpochs = "first",
+    shuffle_glances: bool = True,
+    draw: replay.Draw | None = None,
+) -> Learner:
+    """Return Sync La-MAML: rates learnt by hypergradient, weights moved with a scalar rate.
+
+    alpha <- alpha - eta * dL/dalpha and theta <- theta - beta * dL/dtheta, both gradients at the old values.
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        lr_init: alpha_0, the initial inner rate of every weight.
+        lr_lr: eta, the learning rate of the rates.
+        outer_lr: beta, the outer learning rate.
+        inner_steps: As in `la_maml`, like all that follow.
+        glances: See `la_maml`.
+        memory: See `la_maml`.
+        replay_batch: See `la_maml`.
+        order: See `la_maml`.
+        clip_norm: See `la_maml`.
+        meta_loss_at: See `la_maml`.
+        inner_lr_relu: See `la_maml`.
+        inner_clip: See `la_maml`.
+        replacement: See `la_maml`.
+        age_inclusive: See `la_maml`.
+        push_epochs: See `la_maml`.
+        shuffle_glances: See `la_maml`.
+        draw: See `la_maml`.
+
+    Returns:
+        The learner; its state is a `LaMamlState`.
+
+    Raises:
+        ValueError: A static argument is out of its range.
+
+    Example:
+        >>> import numpy as np
+        >>> from lamaml_jax import Setting, networks, sync_la_maml
+        >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
+        >>> sync_la_maml(networks.mlp(10), setting, outer_lr=0.1).needs
+        frozenset()
+    """
+
+    def outer_step(state: LaMamlState, grads: Params, lr_grads: Params) -> LaMamlState:
+        return state._replace(
+            params=descend(state.params, outer_lr, grads), lrs=descend(state.lrs, lr_lr, lr_grads)
+        )
+
+    return look_ahead_learner(
+        model,
+        setting,
+        _init_with_rates(model, lr_init, memory),
+        lambda state: state.lrs,
+        outer_step,
+        inner_steps=inner_steps,
+        glances=glances,
+        memory=memory,
+        replay_batch=replay_batch,
+        order=order,
+        clip_norm=clip_norm,
+        meta_loss_at=meta_loss_at,
+        inner_lr_relu=inner_lr_relu,
+        inner_clip=inner_clip,
+        replacement=replacement,
+        age_inclusive=age_inclusive,
+        push_epochs=push_epochs,
+        shuffle_glances=shuffle_glances,
+        draw=draw,
+    )
+
+
+def _init_with_rates(
+    model: Model, lr_init: jax.Array | float, capacity: int
+) -> Callable[[chex.PRNGKey, Batch], LaMamlState]:
+    def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
+        params = model.init(key, example.x)
+        lrs = jax.tree.map(lambda p: jnp.full_like(p, lr_init), params)
+        return LaMamlState(params, lrs, replay.init(example, capacity))
+
+    return init

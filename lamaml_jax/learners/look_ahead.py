@@ -1,0 +1,112 @@
+"""What the look-ahead learners share: glances of K inner steps, a meta-gradient and an outer step, with replay.
+
+Dimensions: B batch, C classes, K inner steps.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax import checks, replay
+from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.types import Batch, Info, Learner, Model, Params, Positive, Setting, State
+from lamaml_jax.updates import MetaLossAt, Order, Rates, clip_by_global_norm, hypergradients, split
+
+PushEpochs: TypeAlias = Literal["first", "every"]
+
+
+def look_ahead_learner(
+    model: Model,
+    setting: Setting,
+    init: Callable[[chex.PRNGKey, Batch], State],
+    rates_of: Callable[[State], Rates],
+    outer_step: Callable[[State, Params, Params], State],
+    *,
+    inner_steps: int,
+    glances: int,
+    memory: int,
+    replay_batch: int,
+    order: Order,
+    clip_norm: Positive | None,
+    meta_loss_at: MetaLossAt,
+    inner_lr_relu: bool,
+    inner_clip: Positive | None,
+    replacement: bool,
+    age_inclusive: bool,
+    push_epochs: PushEpochs,
+    shuffle_glances: bool,
+    draw: replay.Draw | None,
+) -> Learner:
+    """Return a learner that looks ahead from its weights on every incoming batch.
+
+    Args:
+        model: The network.
+        setting: The stream's static facts.
+        init: `init(key, example) -> state`, a NamedTuple with `params` and `memory`.
+        rates_of: The inner learning rates of a state.
+        outer_step: `outer_step(state, grads, lr_grads) -> state`, with the clipped meta-gradients.
+        inner_steps: See `la_maml`, like all that follow.
+        glances: See `la_maml`.
+        memory: See `la_maml`.
+        replay_batch: See `la_maml`.
+        order: See `la_maml`.
+        clip_norm: See `la_maml`.
+        meta_loss_at: See `la_maml`.
+        inner_lr_relu: See `la_maml`.
+        inner_clip: See `la_maml`.
+        replacement: See `la_maml`.
+        age_inclusive: See `la_maml`.
+        push_epochs: See `la_maml`.
+        shuffle_glances: See `la_maml`.
+        draw: See `la_maml`.
+    """
+    checks.pieces("inner_steps", inner_steps, setting.batch_size)
+    checks.integer("glances", glances, 1)
+    checks.integer("memory", memory, 1)
+    checks.integer("replay_batch", replay_batch, 1, None if replacement else memory)
+    checks.choice("order", order, Order)
+    checks.choice("meta_loss_at", meta_loss_at, MetaLossAt)
+    checks.choice("push_epochs", push_epochs, PushEpochs)
+    loss_fn = task_loss(model.apply, setting.class_mask)
+    draw = draw or functools.partial(
+        replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
+    )
+
+    def update(key: chex.PRNGKey, state: State, batch: Batch) -> tuple[State, Info]:
+        is_new = batch.valid & (True if push_epochs == "every" else batch.first_epoch)
+
+        def glance(state: State, inputs: tuple[jax.Array, jax.Array]) -> tuple[State, Info]:
+            index, key = inputs
+            key_draw, key_push = jax.random.split(key)
+            incoming, replayed = draw(key_draw, state.memory, batch)
+            loss, grads, lr_grads = hypergradients(
+                loss_fn,
+                state.params,
+                rates_of(state),
+                split(incoming, inner_steps),
+                replay.join(replayed, incoming),
+                order=order,
+                meta_loss_at=meta_loss_at,
+                inner_lr_relu=inner_lr_relu,
+                inner_clip=inner_clip,
+            )
+            grads, norm = clip_by_global_norm(grads, clip_norm)
+            lr_grads, lr_norm = clip_by_global_norm(lr_grads, clip_norm)
+            info = {"loss": loss, "gradient_norm": norm}
+            if hasattr(state, "lrs"):
+                info["lr_gradient_norm"] = lr_norm
+            offered = batch._replace(valid=is_new & (index == 0))
+            kept = replay.add_reservoir(
+                key_push, state.memory, offered, age_inclusive=age_inclusive
+            )
+            return outer_step(state, grads, lr_grads)._replace(memory=kept), info
+
+        keys = jax.random.split(key, glances)
+        state, infos = jax.lax.scan(glance, state, (jnp.arange(glances), keys))
+        return state, jax.tree.map(lambda values: values[-1], infos)
+
+    return Learner(init, update, task_predict(model.apply, setting.class_mask))

@@ -1,0 +1,206 @@
+"""A run as pure functions of one seed: draw the stream, initialise, train on one task, evaluate.
+
+A run is `draw_stream` and `init`, then `train_task` and `evaluate` for every task in order; the caller's loop over
+tasks shows progress and saves state in between. Every key is derived from the seed's key, the task, the epoch and the
+step, never from how often something was called, so that a resumed run is the same run.
+
+Dimensions: T tasks, N training and M evaluation examples per task, B batch, L layers.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax.losses import num_correct
+from lamaml_jax.metrics import rate_summary
+from lamaml_jax.streams import Benchmark, Stream
+from lamaml_jax.types import Batch, Info, Learner, State
+
+Hyper: TypeAlias = dict[str, jax.Array]
+BuildLearner: TypeAlias = Callable[[Hyper], Learner]
+
+
+class Seed(NamedTuple):
+    """What sets one run apart from the runs beside it.
+
+    Attributes:
+        key: All its randomness.
+        hyper: Its float hyper-parameters, float32 scalars by name.
+    """
+
+    key: chex.PRNGKey
+    hyper: Hyper
+
+
+class TaskLog(NamedTuple):
+    """What training on one task reports.
+
+    Attributes:
+        infos: The learner's infos, each `[epochs * batches_per_epoch]`.
+        rates: For learnable rates the mean `[L]` and the share at or below zero `[L]` per layer after the task.
+        finite: Whether all numbers in state and infos are finite.
+    """
+
+    infos: Info
+    rates: tuple[jax.Array, jax.Array] | None
+    finite: jax.Array
+
+
+class Run(NamedTuple):
+    """The functions of a run; `images` are the benchmark's, on the device.
+
+    Attributes:
+        draw_stream: `draw_stream(seed) -> Stream`.
+        init: `init(seed, stream, images) -> state`.
+        train_task: `train_task(seed, stream, state, images, task) -> (state, TaskLog)`.
+        evaluate: `evaluate(seed, stream, state, images, first, stop) -> accuracy [T]` in [0, 1] on the tasks from
+            `first` up to `stop`, NaN elsewhere.
+
+    A learner that needs a "mixed_stream" trains on all tasks' examples, shuffled together, in one call of `train_task`.
+    """
+
+    draw_stream: Callable[[Seed], Stream]
+    init: Callable[[Seed, Stream, jax.Array], State]
+    train_task: Callable[[Seed, Stream, State, jax.Array, jax.Array], tuple[State, TaskLog]]
+    evaluate: Callable[[Seed, Stream, State, jax.Array, jax.Array, jax.Array], jax.Array]
+
+
+def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 1000) -> Run:
+    """Return the functions of a run on `benchmark` with the learner that `build(hyper)` returns.
+
+    Args:
+        benchmark: The stream's facts, images and transforms.
+        build: Called inside the trace with the seed's float hyper-parameters.
+        eval_batch: Examples that are evaluated at once.
+    """
+    setting = benchmark.setting
+
+    def draw_stream(seed: Seed) -> Stream:
+        return benchmark.make_stream(_keys(seed)[0])
+
+    def init(seed: Seed, stream: Stream, images: jax.Array) -> State:
+        rows = jnp.zeros(setting.batch_size, jnp.int32)
+        example = _batch(benchmark, stream, images, jnp.int32(0), rows, rows == 0)
+        return build(seed.hyper).init(_keys(seed)[1], example)
+
+    def train_task(
+        seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array
+    ) -> tuple[State, TaskLog]:
+        learner = build(seed.hyper)
+        mixed = "mixed_stream" in learner.needs
+        num_rows = stream.train.image.size if mixed else stream.train.image.shape[1]
+        key_epochs, key_end = jax.random.split(jax.random.fold_in(_keys(seed)[2], task))
+
+        def train_epoch(state: State, epoch: jax.Array) -> tuple[State, Info]:
+            key_order, key_steps = jax.random.split(jax.random.fold_in(key_epochs, epoch))
+            rows, valid = _shuffled_rows(key_order, num_rows, setting.batch_size)
+
+            def train_batch(
+                state: State, inputs: tuple[jax.Array, jax.Array, jax.Array]
+            ) -> tuple[State, Info]:
+                step, rows, valid = inputs
+                if mixed:
+                    batch = _mixed_batch(benchmark, stream, images, rows, valid)
+                else:
+                    batch = _batch(benchmark, stream, images, task, rows, valid)
+                batch = batch._replace(first_epoch=epoch == 0, progress=step / len(steps))
+                return learner.update(jax.random.fold_in(key_steps, step), state, batch)
+
+            steps = jnp.arange(len(rows))
+            return jax.lax.scan(train_batch, state, (steps, rows, valid))
+
+        state, infos = jax.lax.scan(train_epoch, state, jnp.arange(setting.epochs))
+        infos = jax.tree.map(jnp.ravel, infos)
+        data = None
+        if "task_data" in learner.needs:
+            rows = jnp.arange(num_rows)
+            data = _batch(benchmark, stream, images, task, rows, rows >= 0)
+        state = learner.end_task(key_end, state, data)
+        lrs = getattr(state, "lrs", None)
+        finite = _all_finite((state, infos))
+        return state, TaskLog(infos, None if lrs is None else rate_summary(lrs), finite)
+
+    def evaluate(
+        seed: Seed,
+        stream: Stream,
+        state: State,
+        images: jax.Array,
+        first: jax.Array,
+        stop: jax.Array,
+    ) -> jax.Array:
+        learner = build(seed.hyper)
+        num_examples = stream.test.image.shape[1]
+
+        def accuracy(task: jax.Array) -> jax.Array:
+            transform = jax.tree.map(lambda a: a[task], stream.transform)
+            image = _in_batches(stream.test.image[task], eval_batch, 0)
+            label = _in_batches(stream.test.label[task], eval_batch, -1)
+            keys = jax.random.split(jax.random.fold_in(_keys(seed)[3], task), len(image))
+
+            def count(
+                total: jax.Array, inputs: tuple[chex.PRNGKey, jax.Array, jax.Array]
+            ) -> tuple[jax.Array, None]:
+                key, image, label = inputs
+                x = benchmark.inputs(images, image, transform)
+                return total + num_correct(learner.predict(state, x, task, key), label), None
+
+            correct, _ = jax.lax.scan(count, jnp.int32(0), (keys, image, label))
+            return correct / num_examples
+
+        row = jnp.full(setting.num_tasks, jnp.nan)
+        return jax.lax.fori_loop(first, stop, lambda i, row: row.at[i].set(accuracy(i)), row)
+
+    return Run(draw_stream, init, train_task, evaluate)
+
+
+def _keys(seed: Seed) -> jax.Array:
+    """Return the keys of stream, initial weights, training and evaluation."""
+    return jax.random.split(seed.key, 4)
+
+
+def _batch(
+    benchmark: Benchmark,
+    stream: Stream,
+    images: jax.Array,
+    task: jax.Array,
+    rows: jax.Array,
+    valid: jax.Array,
+) -> Batch:
+    transform = jax.tree.map(lambda a: a[task], stream.transform)
+    x = benchmark.inputs(images, stream.train.image[task, rows], transform)
+    y = stream.train.label[task, rows]
+    return Batch(x, y, jnp.broadcast_to(task, y.shape), valid)
+
+
+def _mixed_batch(
+    benchmark: Benchmark, stream: Stream, images: jax.Array, rows: jax.Array, valid: jax.Array
+) -> Batch:
+    """Return a batch of examples from all tasks; `rows` count through the tasks one after the other."""
+    num_examples = stream.train.image.shape[1]
+
+    def example(row: jax.Array, valid: jax.Array) -> Batch:
+        task, row = jnp.divmod(row, num_examples)
+        batch = _batch(benchmark, stream, images, task, row[None], valid[None])
+        return Batch(*(a[0] for a in batch[:4]))
+
+    return jax.vmap(example)(rows, valid)
+
+
+def _shuffled_rows(
+    key: chex.PRNGKey, num_rows: int, batch_size: int
+) -> tuple[jax.Array, jax.Array]:
+    """Return a random order of the rows in batches, and which of its entries are not padding."""
+    order = _in_batches(jax.random.permutation(key, num_rows), batch_size, -1)
+    return jnp.maximum(order, 0), order >= 0
+
+
+def _all_finite(tree: chex.ArrayTree) -> jax.Array:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+
+
+def _in_batches(values: jax.Array, size: int, fill: int) -> jax.Array:
+    size = min(size, len(values))
+    return jnp.pad(values, (0, -len(values) % size), constant_values=fill).reshape(-1, size)

@@ -1,0 +1,68 @@
+"""Losses and accuracy over a task's own outputs.
+
+Dimensions: T tasks, B batch, C classes.
+"""
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from lamaml_jax.types import Apply, Batch, Params, Predict, State
+
+LossFn: TypeAlias = Callable[[Params, Batch], jax.Array]
+
+
+def task_loss(apply: Apply, class_mask: np.ndarray) -> LossFn:
+    """Return the mean cross-entropy of a batch, each example over its own task's outputs.
+
+    Args:
+        apply: The network, `apply(params, x) -> logits [B, C]`.
+        class_mask: bool `[T, C]`, the outputs of each task's head.
+
+    Returns:
+        `loss(params, batch) -> scalar`, the mean over the valid examples; 0 where none is valid.
+    """
+    masks = None if class_mask.all() else jnp.asarray(class_mask)
+
+    def loss(params: Params, batch: Batch) -> jax.Array:
+        logits = apply(params, batch.x)
+        labels = jnp.where(batch.valid, batch.y, 0)
+        mask = None if masks is None else masks[batch.task]
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels, where=mask)
+        return mean_over_valid(losses, batch.valid)
+
+    return loss
+
+
+def mean_over_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
+    """Return the mean of `values [B]` over the rows where `valid [B]`; 0 where none is."""
+    weights = valid.astype(values.dtype)
+    return jnp.vdot(weights, values) / jnp.maximum(weights.sum(), 1)
+
+
+def task_predict(apply: Apply, class_mask: np.ndarray) -> Predict:
+    """Return the `predict` of a learner whose state has its network's weights in `params`."""
+
+    def predict(
+        state: State, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
+    ) -> jax.Array:
+        return task_scores(apply(state.params, x), class_mask, task)
+
+    return predict
+
+
+def task_scores(logits: jax.Array, class_mask: np.ndarray, task: jax.Array) -> jax.Array:
+    """Return `logits [B, C]` with the outputs of other heads than `task`'s at minus infinity."""
+    if class_mask.all():
+        return logits
+    return jnp.where(jnp.asarray(class_mask)[task], logits, -jnp.inf)
+
+
+def num_correct(scores: jax.Array, labels: jax.Array) -> jax.Array:
+    """Count the rows of `scores [B, C]` whose highest entry is at `labels [B]`; a label of -1 never counts."""
+    return jnp.sum(scores.argmax(axis=-1) == labels)

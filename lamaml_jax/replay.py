@@ -1,0 +1,157 @@
+"""A fixed-size replay memory as a pytree of arrays, with pure functions to fill it and to draw from it.
+
+Dimensions: M memory slots, B batch, N drawn examples.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax.types import Batch
+
+
+class Memory(NamedTuple):
+    """The examples kept, and how many were offered.
+
+    Attributes:
+        x: Inputs `[M, ...]`.
+        y: Labels `[M]`.
+        task: Task ids `[M]`.
+        seen: int32 scalar, the valid examples offered so far; slots from `min(seen, M)` on are empty.
+    """
+
+    x: jax.Array
+    y: jax.Array
+    task: jax.Array
+    seen: jax.Array
+
+
+Draw: TypeAlias = Callable[[chex.PRNGKey, Memory, Batch], tuple[Batch, Batch]]
+"""`draw(key, memory, batch) -> (incoming, replayed)`: what one glance works on."""
+
+
+def init(example: Batch, capacity: int) -> Memory:
+    """Return an empty memory of `capacity` slots for examples shaped like the rows of `example`."""
+
+    def slots(a: jax.Array) -> jax.Array:
+        return jnp.zeros((capacity, *a.shape[1:]), a.dtype)
+
+    return Memory(slots(example.x), slots(example.y), slots(example.task), jnp.zeros((), jnp.int32))
+
+
+def add_reservoir(
+    key: chex.PRNGKey, memory: Memory, batch: Batch, *, age_inclusive: bool = False
+) -> Memory:
+    """Offer a batch's valid examples to a reservoir, in order (Vitter 1985, algorithm R).
+
+    While slots are empty they are filled in order. After that the n-th example ever offered takes a slot j drawn
+    uniformly from 0..n-1 if j < M, so that every example seen is kept with probability M / n.
+
+    Args:
+        key: For the slots.
+        memory: Of M slots.
+        batch: B examples; invalid rows are not offered.
+        age_inclusive: Draw j from 0..n instead, as the authors' released code does: a hair under uniform.
+
+    Returns:
+        The memory with the examples written and counted.
+    """
+    capacity = memory.y.shape[0]
+    age = memory.seen + jnp.cumsum(batch.valid, dtype=jnp.int32)
+    drawn = jax.random.randint(key, age.shape, 0, age + 1 if age_inclusive else age)
+    slots = jnp.where(age <= capacity, age - 1, drawn)
+    return _write(memory, batch, slots)
+
+
+def add_ring(memory: Memory, batch: Batch) -> Memory:
+    """Write a batch's valid examples in order over the oldest, so that the memory holds the last M offered."""
+    age = memory.seen + jnp.cumsum(batch.valid, dtype=jnp.int32)
+    return _write(memory, batch, (age - 1) % memory.y.shape[0])
+
+
+def sample(key: chex.PRNGKey, memory: Memory, size: int, *, replacement: bool = True) -> Batch:
+    """Draw `min(size, filled)` examples uniformly.
+
+    Args:
+        key: For the draw.
+        memory: Of M slots, of which the first `min(seen, M)` are filled.
+        size: N.
+        replacement: Whether one example may be drawn more than once (as in the released code) or not (the text).
+
+    Returns:
+        N rows; those beyond the number of filled slots are not `valid`.
+
+    Raises:
+        ValueError: `size` exceeds the slots of a draw without replacement.
+    """
+    capacity = memory.y.shape[0]
+    filled = jnp.minimum(memory.seen, capacity)
+    if replacement:
+        slots = jax.random.randint(key, (size,), 0, jnp.maximum(filled, 1))
+    elif size <= capacity:
+        priority = jnp.where(jnp.arange(capacity) < filled, jax.random.uniform(key, (capacity,)), 2)
+        slots = jnp.argsort(priority)[:size]
+    else:
+        raise ValueError(f"size is {size}; a draw without replacement takes at most {capacity}.")
+    return Batch(
+        memory.x[slots], memory.y[slots], memory.task[slots], valid=jnp.arange(size) < filled
+    )
+
+
+def draw(
+    key: chex.PRNGKey,
+    memory: Memory,
+    batch: Batch,
+    *,
+    size: int,
+    replacement: bool = True,
+    shuffle: bool = True,
+) -> tuple[Batch, Batch]:
+    """Draw what one glance works on: the incoming batch, reshuffled, and replayed examples.
+
+    Args:
+        key: For both.
+        memory: Of M slots.
+        batch: The incoming B examples.
+        size: N, the examples to replay.
+        replacement: As in `sample`.
+        shuffle: Whether to reshuffle the incoming examples.
+
+    Returns:
+        The incoming batch and the replayed one, whose invalid rows stand for what the memory does not hold yet; all
+        are invalid where the incoming ones are, so that padding makes no step.
+    """
+    key_shuffle, key_sample = jax.random.split(key)
+    if shuffle:
+        order = jax.random.permutation(key_shuffle, batch.y.shape[0])
+        batch = batch._replace(
+            x=batch.x[order], y=batch.y[order], task=batch.task[order], valid=batch.valid[order]
+        )
+    replayed = sample(key_sample, memory, size, replacement=replacement)
+    return batch, replayed._replace(valid=replayed.valid & batch.valid.any())
+
+
+def join(replayed: Batch, incoming: Batch) -> Batch:
+    """Return the replayed examples followed by the incoming ones as one batch."""
+    x, y, task, valid = (
+        jnp.concatenate(pair) for pair in zip(replayed[:4], incoming[:4], strict=True)
+    )
+    return incoming._replace(x=x, y=y, task=task, valid=valid)
+
+
+def _write(memory: Memory, batch: Batch, slots: jax.Array) -> Memory:
+    capacity = memory.y.shape[0]
+    # Of several examples for one slot only the last is written: the order of a scatter's writes is undefined.
+    is_later = jnp.triu(jnp.ones((len(slots), len(slots)), bool), k=1)
+    same_slot = slots[:, None] == slots[None, :]
+    overwritten = jnp.any(same_slot & is_later & batch.valid[None, :], axis=1)
+    slots = jnp.where(batch.valid & ~overwritten, slots, capacity)
+    return Memory(
+        x=memory.x.at[slots].set(batch.x, mode="drop"),
+        y=memory.y.at[slots].set(batch.y, mode="drop"),
+        task=memory.task.at[slots].set(batch.task, mode="drop"),
+        seen=memory.seen + batch.valid.sum(dtype=jnp.int32),
+    )

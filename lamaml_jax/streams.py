@@ -1,0 +1,274 @@
+"""Benchmarks as arrays: which images, which transform and which classes make up each task, per seed.
+
+Images live on the device once, as uint8, shared by all seeds. A seed's `Stream` holds indices into them and the
+parameters of its transforms; gathering and transforming happen inside the compiled program.
+
+Dimensions: T tasks, N training and M evaluation examples per task, I images, P pixels, B batch, C classes.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamaml_jax import checks
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.types import Setting
+
+Heads: TypeAlias = Literal["shared", "per_task"]
+EvalSplit: TypeAlias = Literal["test", "validation"]
+Interpolation: TypeAlias = Literal["bilinear", "nearest"]
+
+
+class Examples(NamedTuple):
+    """Rows of the image array `[T, N]`, and their labels, counted over all heads, `[T, N]`."""
+
+    image: jax.Array
+    label: jax.Array
+
+
+class Stream(NamedTuple):
+    """One seed's tasks: training and evaluation examples, and each task's transform as a pytree of `[T, ...]`."""
+
+    train: Examples
+    test: Examples
+    transform: chex.ArrayTree
+
+
+class Benchmark(NamedTuple):
+    """A stream of tasks to learn.
+
+    Attributes:
+        setting: Its static facts.
+        images: uint8 `[I, P]`, training images followed by test images.
+        make_stream: `make_stream(key) -> Stream`, one seed's draw of tasks.
+        inputs: `inputs(images, index [B], transform) -> x [B, ...]`: the network's float32 inputs, given one task's
+            transform.
+    """
+
+    setting: Setting
+    images: np.ndarray
+    make_stream: Callable[[chex.PRNGKey], Stream]
+    inputs: Callable[[jax.Array, jax.Array, chex.ArrayTree], jax.Array]
+
+
+def mnist_rotations(
+    dataset: ImageDataset,
+    *,
+    num_tasks: int = 20,
+    samples_per_task: int = 1000,
+    interpolation: Interpolation = "bilinear",
+    heads: Heads = "shared",
+    eval_split: EvalSplit = "test",
+    batch_size: int = 10,
+    epochs: int = 1,
+) -> Benchmark:
+    """Return MNIST Rotations (Lopez-Paz and Ranzato 2017): task t turns every image by one fixed angle.
+
+    The angle is drawn uniformly from the t-th of T equal bins of [0, 180] degrees, counter-clockwise about the centre;
+    what turns in from outside is black.
+
+    Args:
+        dataset: MNIST, or images like it.
+        num_tasks: T.
+        samples_per_task: Training images that each task draws, without replacement, from the training set.
+        interpolation: "bilinear", or "nearest" as in GEM's generator.
+        heads: "shared" outputs for all tasks, or ten outputs "per_task", whose id is then known at test.
+        eval_split: Evaluate on the whole "test" set, or on a tenth of each task's training data held out for
+            "validation".
+        batch_size: B.
+        epochs: Passes over each task.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    checks.choice("interpolation", interpolation, Interpolation)
+
+    def transforms(key: chex.PRNGKey) -> jax.Array:
+        return 180 / num_tasks * (jnp.arange(num_tasks) + jax.random.uniform(key, (num_tasks,)))
+
+    side = dataset.train_images.shape[1]
+    return _transformed_images(
+        dataset,
+        transforms,
+        functools.partial(_rotate, side=side, interpolation=interpolation),
+        num_tasks=num_tasks,
+        samples_per_task=samples_per_task,
+        heads=heads,
+        eval_split=eval_split,
+        batch_size=batch_size,
+        epochs=epochs,
+    )
+
+
+def mnist_permutations(
+    dataset: ImageDataset,
+    *,
+    num_tasks: int = 20,
+    samples_per_task: int = 1000,
+    heads: Heads = "shared",
+    eval_split: EvalSplit = "test",
+    batch_size: int = 10,
+    epochs: int = 1,
+) -> Benchmark:
+    """Return MNIST Permutations (Kirkpatrick et al. 2017): each task shuffles the pixels by one fixed permutation.
+
+    Args:
+        dataset: MNIST, or images like it.
+        num_tasks: See `mnist_rotations`, like all that follow.
+        samples_per_task: See `mnist_rotations`.
+        heads: See `mnist_rotations`.
+        eval_split: See `mnist_rotations`.
+        batch_size: See `mnist_rotations`.
+        epochs: See `mnist_rotations`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    num_pixels = int(np.prod(dataset.train_images.shape[1:]))
+
+    def transforms(key: chex.PRNGKey) -> jax.Array:
+        permute = functools.partial(jax.random.permutation, x=num_pixels)
+        return jax.lax.map(permute, jax.random.split(key, num_tasks))
+
+    return _transformed_images(
+        dataset,
+        transforms,
+        lambda pixels, permutation: pixels[:, permutation] / 255.0,
+        num_tasks=num_tasks,
+        samples_per_task=samples_per_task,
+        heads=heads,
+        eval_split=eval_split,
+        batch_size=batch_size,
+        epochs=epochs,
+    )
+
+
+mnist_many_permutations = functools.partial(mnist_permutations, num_tasks=100, samples_per_task=200)
+"""MNIST Many Permutations: `mnist_permutations` with 100 tasks of 200 images."""
+
+BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
+    "mnist_rotations": mnist_rotations,
+    "mnist_permutations": mnist_permutations,
+    "mnist_many_permutations": mnist_many_permutations,
+}
+
+
+def _transformed_images(
+    dataset: ImageDataset,
+    transforms: Callable[[chex.PRNGKey], jax.Array],
+    apply: Callable[[jax.Array, jax.Array], jax.Array],
+    *,
+    num_tasks: int,
+    samples_per_task: int,
+    heads: Heads,
+    eval_split: EvalSplit,
+    batch_size: int,
+    epochs: int,
+) -> Benchmark:
+    """Return the benchmark whose tasks share their classes and differ in a transform of the pixels."""
+    checks.choice("heads", heads, Heads)
+    checks.choice("eval_split", eval_split, EvalSplit)
+    num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
+    num_classes = 10
+    for name, value, high in (
+        ("num_tasks", num_tasks, None),
+        ("samples_per_task", samples_per_task, num_train),
+        ("batch_size", batch_size, None),
+        ("epochs", epochs, None),
+    ):
+        if value < 1 or (high is not None and value > high):
+            allowed = "at least 1" if high is None else f"in [1, {high}]"
+            raise ValueError(f"{name} is {value}; it must be {allowed}.")
+    labels = np.concatenate([dataset.train_labels, dataset.test_labels])
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise ValueError(
+            f"{dataset.name} has labels from {labels.min()} to {labels.max()}; "
+            f"the benchmark's head takes 0 to {num_classes - 1}."
+        )
+
+    held_out = samples_per_task // 10 if eval_split == "validation" else 0
+    kept = samples_per_task - held_out
+    if eval_split == "validation" and not held_out:
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; to hold out a tenth for validation it must be at least 10."
+        )
+    if kept < batch_size:
+        left = "what is left when a tenth is held out for validation" if held_out else "it"
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; {left} must be at least the batch size, {batch_size}."
+        )
+    offset = num_classes if heads == "per_task" else 0
+
+    def make_stream(key: chex.PRNGKey) -> Stream:
+        key_draw, key_transform = jax.random.split(key)
+        train_pool: int | jax.Array = num_train
+        if held_out:
+            # Images that are held out for one task's validation are trained on by none.
+            key_draw, key_split, key_validation = jax.random.split(key_draw, 3)
+            train_pool, held_out_pool = jnp.split(
+                jax.random.permutation(key_split, num_train), [num_train - num_train // 10]
+            )
+        train = _draw_per_task(key_draw, train_pool, (num_tasks, kept))
+        test = jnp.broadcast_to(jnp.arange(num_train, num_train + num_test), (num_tasks, num_test))
+        heads_start = offset * jnp.arange(num_tasks)[:, None]
+
+        def examples(image: jax.Array) -> Examples:
+            return Examples(image, jnp.asarray(labels, jnp.int32)[image] + heads_start)
+
+        if held_out:
+            test = _draw_per_task(key_validation, held_out_pool, (num_tasks, held_out))
+        return Stream(examples(train), examples(test), transforms(key_transform))
+
+    num_heads = num_tasks if heads == "per_task" else 1
+    mask = np.kron(np.eye(num_heads, dtype=bool), np.ones((1, num_classes), bool))
+    setting = Setting(
+        num_tasks=num_tasks,
+        num_classes=num_heads * num_classes,
+        class_mask=np.broadcast_to(mask, (num_tasks, num_heads * num_classes)),
+        batch_size=batch_size,
+        batches_per_epoch=-(-kept // batch_size),
+        epochs=epochs,
+    )
+    images = np.concatenate([dataset.train_images, dataset.test_images]).reshape(len(labels), -1)
+    return Benchmark(
+        setting, images, make_stream, lambda images, index, task: apply(images[index], task)
+    )
+
+
+def _draw_per_task(key: chex.PRNGKey, pool: int | jax.Array, shape: tuple[int, int]) -> jax.Array:
+    """Draw `shape` [T, N] images from a pool, without replacement within a task."""
+    draw = functools.partial(jax.random.choice, a=pool, shape=shape[1:], replace=False)
+    return jax.lax.map(draw, jax.random.split(key, shape[0]))
+
+
+def _rotate(
+    pixels: jax.Array, degrees: jax.Array, *, side: int, interpolation: Interpolation
+) -> jax.Array:
+    """Return uint8 `pixels [B, P]` turned counter-clockwise, as floats in [0, 1]."""
+    angle = jnp.deg2rad(degrees)
+    centre = (side - 1) / 2
+    y, x = (grid.ravel() - centre for grid in jnp.mgrid[:side, :side])
+    source_x = jnp.cos(angle) * x - jnp.sin(angle) * y + centre
+    source_y = jnp.sin(angle) * x + jnp.cos(angle) * y + centre
+
+    def tap(column: jax.Array, row: jax.Array, weight: jax.Array | float) -> jax.Array:
+        inside = (column >= 0) & (column < side) & (row >= 0) & (row < side)
+        index = jnp.where(inside, row * side + column, 0)
+        return jnp.where(inside, weight, 0) * pixels[:, index] / 255.0
+
+    if interpolation == "nearest":
+        column, row = (jnp.floor(s + 0.5).astype(jnp.int32) for s in (source_x, source_y))
+        return tap(column, row, 1.0)
+    column, row = (jnp.floor(s).astype(jnp.int32) for s in (source_x, source_y))
+    right, down = source_x - column, source_y - row
+    return (
+        tap(column, row, (1 - right) * (1 - down))
+        + tap(column + 1, row, right * (1 - down))
+        + tap(column, row + 1, (1 - right) * down)
+        + tap(column + 1, row + 1, right * down)
+    )

@@ -1,0 +1,135 @@
+"""The contracts that everything else keeps: model, stream setting, batch and learner.
+
+Dimensions: T tasks, B batch, C classes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
+
+import chex
+import jax
+import numpy as np
+
+Params: TypeAlias = chex.ArrayTree
+State: TypeAlias = Any
+Gates: TypeAlias = Sequence[jax.Array]
+"""What multiplies the hidden units of a network: one vector per gated layer, in order."""
+Info: TypeAlias = dict[str, jax.Array]
+"""What an update reports and does not carry: scalars by name."""
+
+
+class Range(NamedTuple):
+    """The values that a float hyper-parameter may take, checked on the host before anything compiles."""
+
+    text: str
+    contains: Callable[[float], bool]
+
+
+NonNegative: TypeAlias = Annotated[
+    float | jax.Array, Range("a finite number >= 0", lambda v: v >= 0)
+]
+Positive: TypeAlias = Annotated[float | jax.Array, Range("a finite number > 0", lambda v: v > 0)]
+
+
+class Setting(NamedTuple):
+    """Static facts of a stream, known before anything is traced.
+
+    Attributes:
+        num_tasks: T.
+        num_classes: C, the outputs of the network over all heads.
+        class_mask: bool `[T, C]`, the outputs that belong to each task's head.
+        batch_size: B, examples that arrive at once.
+        batches_per_epoch: Incoming batches in one pass over a task.
+        epochs: Passes over each task; 1 is the single-pass protocol.
+    """
+
+    num_tasks: int
+    num_classes: int
+    class_mask: np.ndarray
+    batch_size: int
+    batches_per_epoch: int
+    epochs: int = 1
+
+
+class Batch(NamedTuple):
+    """Examples, with what a learner may know of them.
+
+    Attributes:
+        x: Inputs `[B, ...]`.
+        y: Labels `[B]`, counted over all heads, in `[0, C)`.
+        task: Task ids `[B]` in `[0, T)`.
+        valid: bool `[B]`; an invalid row is padding and changes nothing.
+        first_epoch: bool scalar: these examples are seen for the first time.
+        progress: Scalar in [0, 1), the share of the epoch that lies behind.
+    """
+
+    x: jax.Array
+    y: jax.Array
+    task: jax.Array
+    valid: jax.Array
+    first_epoch: jax.Array | bool = True
+    progress: jax.Array | float = 0.0
+
+
+class Apply(Protocol):
+    """`apply(params, x, gates=None) -> logits [B, C]`; a plain `apply(params, x)` is one as well.
+
+    `gates` are passed by name, and only by methods that mask units, to models that have `gate_sizes`.
+    """
+
+    def __call__(self, params: Params, x: jax.Array, /, *args: Any, **kwargs: Any) -> jax.Array:
+        """Return the logits `[B, C]` of inputs `x [B, ...]`."""
+
+
+class Model(NamedTuple):
+    """A network as pure functions; any framework's, or hand-written.
+
+    Attributes:
+        init: `init(key, x) -> params` for inputs shaped like `x [B, ...]`.
+        apply: `apply(params, x, gates=None) -> logits [B, C]`.
+        features: `features(params, x) -> [B, D]`, the penultimate activations, for methods that classify by them.
+        gate_sizes: Units per hidden layer that `gates` multiply, for methods that mask units.
+        gate_params: `gate_params(params, gates) -> tree like params`, which parameter belongs to which gates: the
+            smaller gate of the two units that a weight joins, and a bias's unit's gate. An input counts as a gate
+            of 1, an output as one of 0. For methods that protect the parameters of masked units.
+    """
+
+    init: Callable[[chex.PRNGKey, jax.Array], Params]
+    apply: Apply
+    features: Callable[[Params, jax.Array], jax.Array] | None = None
+    gate_sizes: tuple[int, ...] = ()
+    gate_params: Callable[[Params, Gates], Params] | None = None
+
+
+class Predict(Protocol):
+    """`predict(state, x, task, key=None) -> scores [B, C]`."""
+
+    def __call__(
+        self, state: State, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
+    ) -> jax.Array:
+        """Return the scores `[B, C]` of inputs `x [B, ...]` that belong to task `task []`."""
+
+
+def _keep(key: chex.PRNGKey, state: State, data: Batch | None) -> State:
+    return state
+
+
+class Learner(NamedTuple):
+    """A continual-learning method as pure functions, made by a factory whose keywords are its configuration.
+
+    Attributes:
+        init: `init(key, example) -> state`; `example` is an incoming `Batch` and only its shapes matter. Shapes
+            and dtypes of the state are fixed from here on.
+        update: `update(key, state, batch) -> (state, info)`: all that the method does with one incoming batch,
+            its glances, replay and memory included.
+        predict: `predict(state, x, task, key=None) -> scores [B, C]`.
+        end_task: `end_task(key, state, data) -> state`, the identity unless the method consolidates. `data` is the
+            task's training data as one `Batch` if `needs` has "task_data", else None.
+        needs: A subset of {"task_id", "task_data", "mixed_stream"}.
+    """
+
+    init: Callable[[chex.PRNGKey, Batch], State]
+    update: Callable[[chex.PRNGKey, State, Batch], tuple[State, Info]]
+    predict: Predict
+    end_task: Callable[[chex.PRNGKey, State, Batch | None], State] = _keep
+    needs: frozenset[str] = frozenset()

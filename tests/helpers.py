@@ -1,0 +1,69 @@
+"""What several tests need: a small stream of batches, comparisons of pytrees, quick compilation."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamaml_jax import Batch, Setting
+
+NUM_TASKS, CLASSES_PER_TASK, NUM_FEATURES, BATCH_SIZE = 3, 2, 12, 10
+
+
+def small_setting(*, per_task: bool = True) -> Setting:
+    """Return a stream of 3 tasks with 2 of the 6 outputs each, or with all 6 shared."""
+    num_classes = NUM_TASKS * CLASSES_PER_TASK
+    heads = np.kron(np.eye(NUM_TASKS), np.ones((1, CLASSES_PER_TASK))) > 0
+    mask = heads if per_task else np.ones((NUM_TASKS, num_classes), bool)
+    return Setting(NUM_TASKS, num_classes, mask, BATCH_SIZE, batches_per_epoch=4, epochs=2)
+
+
+def make_batch(seed: int, task: int = 0, size: int = BATCH_SIZE, **fields: Any) -> Batch:
+    """Return random examples of a task, labelled within its head, in the dtypes of a stream."""
+    rng = np.random.default_rng([seed, task])
+    batch = Batch(
+        x=jnp.asarray(rng.normal(size=(size, NUM_FEATURES)), jnp.float32),
+        y=jnp.asarray(rng.integers(CLASSES_PER_TASK, size=size), jnp.int32)
+        + CLASSES_PER_TASK * task,
+        task=jnp.full(size, task, jnp.int32),
+        valid=jnp.ones(size, bool),
+        first_epoch=jnp.asarray(True),
+        progress=jnp.float32(0),
+    )
+    return batch._replace(**fields)
+
+
+def assert_same_bits(actual: Any, expected: Any) -> None:
+    """Compare two pytrees exactly."""
+    jax.tree.map(np.testing.assert_array_equal, actual, expected)
+
+
+def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    """Compare two pytrees to an absolute and relative tolerance."""
+
+    def compare(a: Any, b: Any) -> None:
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+    jax.tree.map(compare, actual, expected)
+
+
+def differs(a: Any, b: Any) -> bool:
+    """Say whether two pytrees differ in any number."""
+    return any(
+        not np.array_equal(x, y)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
+
+
+@contextlib.contextmanager
+def compiling_quickly() -> Iterator[None]:
+    """Leave out most of the compiler's optimisations: for programs that compile long and run once."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", True)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_disable_most_optimizations", before)

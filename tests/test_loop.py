@@ -1,0 +1,373 @@
+"""Runs: what a learner is shown, how it is evaluated, and that seeds do not touch each other."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_close, assert_same_bits, compiling_quickly, differs
+
+from lamaml_jax import Batch, Learner, la_maml, metrics, networks, online, replay
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.loop import Hyper, Seed, make_run
+from lamaml_jax.parallel import collect, over_runs, place, replicate, run_mesh
+from lamaml_jax.streams import Benchmark, mnist_permutations, mnist_rotations
+from lamaml_jax.types import Setting
+
+MODEL = networks.mlp(10, hidden=(16,))
+
+
+class Results(NamedTuple):
+    """What runs end with, on the host: everything starts with the axis of runs."""
+
+    stream: Any
+    start: Any
+    state: Any
+    accuracy: np.ndarray
+    logs: list[Any]
+
+
+def seeds_of(*numbers: int, **hyper: list[float]) -> Seed:
+    keys = jnp.stack([jax.random.key(number) for number in numbers])
+    return Seed(keys, {name: jnp.asarray(values, jnp.float32) for name, values in hyper.items()})
+
+
+def compile_runs(
+    benchmark: Benchmark, build: Callable[[Setting, Hyper], Learner], num_runs: int
+) -> Callable[..., Results]:
+    """Return a function of seeds that learns the first tasks in order and evaluates on them at the end.
+
+    The runs are mapped over all devices as the training script maps them, and compiled once.
+    """
+    mesh = run_mesh()
+    images = replicate(benchmark.images, mesh)
+    draw_stream, init, train_task, evaluate = (
+        over_runs(function, mesh, num_runs)
+        for function in make_run(benchmark, lambda hyper: build(benchmark.setting, hyper))
+    )
+
+    def run(seeds: Seed, num_tasks: int = benchmark.setting.num_tasks) -> Results:
+        placed, logs = place(seeds, mesh), []
+        stream = draw_stream((placed,), ())
+        start = state = init((placed, stream), (images,))
+        for task in range(num_tasks):
+            state, log = train_task((placed, stream, state), (images, np.int32(task)))
+            logs.append(log)
+        bounds = (np.int32(0), np.int32(num_tasks))
+        accuracy = evaluate((placed, stream, state), (images, *bounds))
+        return Results(*collect((stream, start, state, accuracy, logs), num_runs))
+
+    return run
+
+
+def run_of(results: Results, index: int) -> Any:
+    """Return one run's share."""
+    return jax.tree.map(lambda a: a[index], results)
+
+
+# What a learner is shown.
+
+
+class Diary(NamedTuple):
+    """All examples in the order in which they came, the facts of every batch, and of every task's end."""
+
+    seen: replay.Memory
+    batches: jax.Array  # [steps, 3]: valid rows, first_epoch, progress
+    num_batches: jax.Array
+    ends: jax.Array  # [tasks, 2]: examples handed over, and the sum of their labels
+    num_ends: jax.Array
+
+
+def diarist(setting: Setting, *, needs: frozenset[str] = frozenset()) -> Learner:
+    """Return a learner that learns nothing and writes down what it is shown."""
+    steps = 4 * setting.num_tasks * setting.epochs * setting.batches_per_epoch
+
+    def init(key: chex.PRNGKey, example: Batch) -> Diary:
+        seen = replay.init(example, steps * setting.batch_size)
+        none = jnp.int32(0)
+        return Diary(seen, jnp.zeros((steps, 3)), none, jnp.zeros((setting.num_tasks, 2)), none)
+
+    def update(key: chex.PRNGKey, diary: Diary, batch: Batch) -> tuple[Diary, Any]:
+        facts = jnp.stack([batch.valid.sum(), batch.first_epoch, batch.progress])
+        return diary._replace(
+            seen=replay.add_ring(diary.seen, batch),
+            batches=diary.batches.at[diary.num_batches].set(facts),
+            num_batches=diary.num_batches + 1,
+        ), {"key": jax.random.uniform(key)}
+
+    def end_task(key: chex.PRNGKey, diary: Diary, data: Batch | None) -> Diary:
+        facts = jnp.zeros(2) if data is None else jnp.stack([data.valid.sum(), data.y.sum()])
+        return diary._replace(
+            ends=diary.ends.at[diary.num_ends].set(facts), num_ends=diary.num_ends + 1
+        )
+
+    def predict(diary: Diary, x: jax.Array, task: jax.Array, key: Any = None) -> jax.Array:
+        return x[:, :10]
+
+    return Learner(init, update, predict, end_task, needs)
+
+
+SAMPLES, BATCH, EPOCHS = 25, 10, 2
+
+
+@functools.cache
+def diaries(*needs: str) -> tuple[Benchmark, Results]:
+    """Return what two seeds are shown of two tasks of 25 images, in batches of 10, twice over."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (60, 4, 4, 1), np.uint8)
+    labels = rng.integers(10, size=60).astype(np.int32)
+    dataset = ImageDataset("noise", images[:50], labels[:50], images[50:], labels[50:], "made up")
+    benchmark = mnist_permutations(
+        dataset, num_tasks=2, samples_per_task=SAMPLES, batch_size=BATCH, epochs=EPOCHS
+    )
+    num_tasks = 1 if "mixed_stream" in needs else 2
+    build = functools.partial(diarist, needs=frozenset(needs))
+    runs = compile_runs(benchmark, lambda setting, hyper: build(setting), 2)
+    with compiling_quickly():
+        return benchmark, runs(seeds_of(0, 1), num_tasks)
+
+
+def shown(benchmark: Benchmark, run: Any) -> list[tuple[int, int]]:
+    """Return the task and row of every example that a run was shown, found by its pixels and label."""
+    rows: dict[tuple[bytes, int], tuple[int, int]] = {}
+    for task in range(benchmark.setting.num_tasks):
+        pixels = benchmark.images[run.stream.train.image[task]][:, run.stream.transform[task]]
+        for row, (image, label) in enumerate(
+            zip(pixels, run.stream.train.label[task], strict=True)
+        ):
+            rows[image.tobytes(), int(label)] = (task, row)
+    seen = run.state.seen
+    count = int(seen.seen)
+    inputs = np.rint(255 * seen.x[:count]).astype(np.uint8)
+    found = [rows[x.tobytes(), int(y)] for x, y in zip(inputs, seen.y[:count], strict=True)]
+    assert [task for task, _ in found] == seen.task[:count].tolist()
+    return found
+
+
+def test_every_epoch_shows_every_example_of_the_task_once() -> None:
+    benchmark, results = diaries()
+    for seed in (0, 1):
+        found = shown(benchmark, run_of(results, seed))
+        assert len(found) == 2 * EPOCHS * SAMPLES  # and none of the padding
+        for epoch in range(2 * EPOCHS):
+            part = found[epoch * SAMPLES : (epoch + 1) * SAMPLES]
+            assert sorted(part) == [(epoch // EPOCHS, row) for row in range(SAMPLES)]
+
+
+def test_the_order_differs_between_epochs_tasks_and_seeds() -> None:
+    benchmark, results = diaries()
+    orders = set()
+    for seed in (0, 1):
+        rows = [row for _, row in shown(benchmark, run_of(results, seed))]
+        orders |= {tuple(rows[i : i + SAMPLES]) for i in range(0, len(rows), SAMPLES)}
+    assert len(orders) == 2 * 2 * EPOCHS
+    assert tuple(range(SAMPLES)) not in orders
+
+
+def test_batches_know_their_epoch_their_progress_and_their_padding() -> None:
+    _, results = diaries()
+    epoch = [[10, 10, 5], [0, 1 / 3, 2 / 3]]
+    for diary in (run_of(results, seed).state for seed in (0, 1)):
+        assert int(diary.num_batches) == 2 * EPOCHS * 3
+        valid, first, progress = diary.batches[: 2 * EPOCHS * 3].T
+        np.testing.assert_allclose(np.stack([valid, progress]), np.tile(epoch, 2 * EPOCHS))
+        assert first.tolist() == ([1] * 3 + [0] * 3) * 2
+
+
+def test_every_update_has_a_key_of_its_own() -> None:
+    _, results = diaries()
+    keys = np.concatenate([log.infos["key"] for log in results.logs], axis=1)
+    assert keys.shape == (2, 2 * EPOCHS * 3)
+    assert len(np.unique(keys)) == keys.size
+
+
+def test_a_tasks_end_comes_once_with_its_data_for_those_who_need_it() -> None:
+    _, without = diaries()
+    assert without.state.num_ends.tolist() == [2, 2]
+    np.testing.assert_array_equal(without.state.ends, 0)
+    _, results = diaries("task_data")
+    assert results.state.num_ends.tolist() == [2, 2]
+    for seed in (0, 1):
+        run = run_of(results, seed)
+        expected = [[SAMPLES, labels.sum()] for labels in run.stream.train.label]
+        np.testing.assert_array_equal(run.state.ends, expected)
+
+
+def test_a_mixed_stream_shows_all_tasks_shuffled_together() -> None:
+    benchmark, results = diaries("mixed_stream")
+    everything = [(task, row) for task in range(2) for row in range(SAMPLES)]
+    for seed in (0, 1):
+        found = shown(benchmark, run_of(results, seed))
+        epochs = found[: len(everything)], found[len(everything) :]
+        assert [sorted(epoch) for epoch in epochs] == [everything] * EPOCHS
+        assert epochs[0] != epochs[1]
+        assert {task for task, _ in found[:SAMPLES]} == {0, 1}
+
+
+# How it is evaluated.
+
+
+@pytest.mark.parametrize("heads", ["shared", "per_task"])
+def test_every_test_image_counts_once(heads: Any) -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (53, 4, 4, 1), np.uint8)
+    labels = rng.integers(10, size=53).astype(np.int32)
+    dataset = ImageDataset("noise", pixels[:30], labels[:30], pixels[30:], labels[30:], "made up")
+    benchmark = mnist_permutations(dataset, num_tasks=3, samples_per_task=30, heads=heads)
+    mask, images = benchmark.setting.class_mask, jnp.asarray(benchmark.images)
+    model = networks.mlp(benchmark.setting.num_classes, hidden=(16,))
+    learner = online(model, benchmark.setting)
+    seed = Seed(jax.random.key(0), {})
+    stream = jax.jit(benchmark.make_stream)(seed.key)
+    state = learner.init(seed.key, Batch(images[:1], labels[:1], labels[:1], labels[:1] >= 0))
+    always_0 = learner._replace(
+        predict=lambda state, x, task, key: jnp.eye(1, 10).repeat(len(x), 0)
+    )
+    expected, zeros = [], []
+    for task in range(3):
+        x = jnp.asarray(pixels[30:].reshape(23, -1)[:, stream.transform[task]] / 255, jnp.float32)
+        own = np.where(mask[task], model.apply(state.params, x), -np.inf)
+        labels = np.asarray(stream.test.label[task])
+        expected.append(np.mean(own.argmax(axis=1) == labels))
+        zeros.append(np.mean(labels == 0))
+    for eval_batch in (1, 7, 23, 1000):
+        run = make_run(benchmark, lambda hyper: learner, eval_batch=eval_batch)
+        evaluate = functools.partial(jax.jit(run.evaluate), seed, stream, state, images)
+        np.testing.assert_allclose(evaluate(0, 3), expected, rtol=1e-6)
+        np.testing.assert_allclose(evaluate(1, 2), [np.nan, expected[1], np.nan], rtol=1e-6)
+        assert np.all(np.isnan(evaluate(2, 2)))
+    evaluate = jax.jit(make_run(benchmark, lambda hyper: always_0, eval_batch=7).evaluate)
+    np.testing.assert_allclose(evaluate(seed, stream, state, images, 0, 3), zeros, rtol=1e-6)
+
+
+# Seeds beside each other.
+
+
+def build_la_maml(setting: Setting, hyper: Hyper) -> Learner:
+    return la_maml(MODEL, setting, memory=20, inner_steps=2, glances=2, **hyper)
+
+
+def build_online(setting: Setting, hyper: Hyper) -> Learner:
+    return online(MODEL, setting, **hyper)
+
+
+@pytest.fixture(scope="module")
+def small(mnist: ImageDataset) -> Benchmark:
+    return mnist_rotations(mnist, num_tasks=2, samples_per_task=45, batch_size=10)
+
+
+@pytest.fixture(scope="module")
+def eight(small: Benchmark) -> Results:
+    return compile_runs(small, build_la_maml, 8)(seeds_of(*range(8)))
+
+
+@pytest.fixture(scope="module")
+def three_online(small: Benchmark) -> Callable[..., Results]:
+    return compile_runs(small, build_online, 3)
+
+
+def test_there_are_two_devices_to_spread_runs_over() -> None:
+    assert len(jax.devices()) == 2 or jax.default_backend() != "cpu"
+
+
+def test_a_seed_alone_gives_the_bits_it_gives_among_eight(small: Benchmark, eight: Results) -> None:
+    alone = compile_runs(small, build_la_maml, 1)
+    for number in (0, 5):
+        assert_same_bits(run_of(alone(seeds_of(number)), 0), run_of(eight, number))
+
+
+def test_seeds_differ_in_images_transforms_weights_and_memory(eight: Results) -> None:
+    one, other = run_of(eight, 2), run_of(eight, 3)
+    assert differs(one.stream.train.image, other.stream.train.image)
+    assert differs(one.stream.transform, other.stream.transform)
+    kernels = [run.start.params["Dense_0"]["kernel"] for run in (one, other)]
+    assert differs(*kernels)
+    assert differs(one.state.params, other.state.params)
+    assert differs(one.state.lrs, other.state.lrs)
+    assert differs(one.state.memory.x, other.state.memory.x)
+    assert len({accuracy.tobytes() for accuracy in eight.accuracy}) == 8
+
+
+def test_padding_is_not_remembered(eight: Results) -> None:
+    assert eight.state.memory.seen.tolist() == [2 * 45] * 8
+
+
+def test_a_task_is_logged(eight: Results) -> None:
+    for log in eight.logs:
+        assert set(log.infos) == {"loss", "gradient_norm", "lr_gradient_norm"}
+        assert all(values.shape == (8, 5) for values in log.infos.values())
+        assert log.finite.all()
+    expected = jax.vmap(metrics.rate_summary)(eight.state.lrs)
+    assert_close(eight.logs[-1].rates, expected)
+
+
+@pytest.fixture(scope="module")
+def calm(three_online: Callable[..., Results]) -> Results:
+    return three_online(seeds_of(0, 1, 2, lr=[0.1, 0.1, 0.1]))
+
+
+def test_a_seed_that_diverges_is_reported_and_leaves_the_others_whole(
+    three_online: Callable[..., Results], calm: Results
+) -> None:
+    mixed = three_online(seeds_of(0, 1, 2, lr=[0.1, 1e30, 0.1]))
+    for log in calm.logs:
+        assert log.finite.tolist() == [True, True, True]
+        assert log.rates is None
+    for log in mixed.logs:
+        assert log.finite.tolist() == [True, False, True]
+    for number in (0, 2):
+        assert_same_bits(run_of(mixed, number), run_of(calm, number))
+
+
+def test_runs_under_vmap_give_nearly_the_same(small: Benchmark, calm: Results) -> None:
+    run = make_run(small, lambda hyper: build_online(small.setting, hyper))
+    images = jnp.asarray(small.images)
+
+    @jax.jit
+    @jax.vmap
+    def train(seed: Seed) -> Any:
+        stream = run.draw_stream(seed)
+
+        def learn(state: Any, task: jax.Array) -> tuple[Any, jax.Array]:
+            state, _ = run.train_task(seed, stream, state, images, task)
+            return state, run.evaluate(seed, stream, state, images, jnp.int32(0), jnp.int32(2))
+
+        state, accuracy = jax.lax.scan(learn, run.init(seed, stream, images), jnp.arange(2))
+        return stream, state, accuracy[-1]
+
+    stream, state, accuracy = train(seeds_of(0, 1, 2, lr=[0.1, 0.1, 0.1]))
+    assert_close((stream, state), (calm.stream, calm.state), 1e-4)
+    assert_close(accuracy, calm.accuracy, 2e-3)  # an image or two
+
+
+def test_hyper_parameters_are_each_runs_own(three_online: Callable[..., Results]) -> None:
+    swept = three_online(seeds_of(4, 4, 4, lr=[0.1, 0.02, 0.1]))
+    other = three_online(seeds_of(4, 4, 4, lr=[0.02, 0.5, 0.5]))
+    assert_same_bits(run_of(swept, 0), run_of(swept, 2))
+    assert_same_bits(run_of(swept, 1), run_of(other, 0))
+    assert_same_bits(run_of(swept, 0)[:2], run_of(swept, 1)[:2])  # stream and first weights
+    assert differs(run_of(swept, 0).state, run_of(swept, 1).state)
+
+
+def test_no_key_is_used_twice_in_training(small: Benchmark) -> None:
+    run = make_run(small, lambda hyper: build_la_maml(small.setting, hyper))
+    seed = Seed(jax.random.key(0), {})
+    with jax.debug_key_reuse(True):
+        stream = jax.eval_shape(run.draw_stream, seed)
+        state = jax.eval_shape(run.init, seed, stream, small.images)
+        jax.eval_shape(run.train_task, seed, stream, state, small.images, 0)
+
+
+# That it learns.
+
+
+def test_la_maml_learns_three_rotations(mnist: ImageDataset) -> None:
+    benchmark = mnist_rotations(mnist, num_tasks=3, samples_per_task=300)
+    build = functools.partial(la_maml, networks.mlp(10, hidden=(32,)), inner_steps=5)
+    results = compile_runs(benchmark, lambda setting, hyper: build(setting), 2)(seeds_of(0, 1))
+    assert results.accuracy.shape == (2, 3)
+    assert np.all(results.accuracy > 0.5)
