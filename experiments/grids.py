@@ -1,0 +1,28 @@
+"""What `experiments.tune` chooses from: at most eight settings per learner, the same for every benchmark."""
+
+import itertools
+from typing import Any
+
+MAX_POINTS = 8
+
+
+def _product(**axes: tuple[Any, ...]) -> list[dict[str, Any]]:
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+GRIDS: dict[str, list[dict[str, Any]]] = {
+    "la_er": _product(lr_init=(0.01, 0.03, 0.1, 0.3), lr_lr=(0.03, 0.1)),
+    "agem": _product(lr=(0.003, 0.01, 0.03, 0.1), replay_batch=(10, 50)),
+    "bgd": _product(mean_eta=(0.3, 1.0, 3.0, 10.0), std_init=(0.02, 0.05)),
+    "meta_bgd": [
+        {"mean_eta": eta, "std_init": std, "inner_lr": inner_lr}
+        for eta, std in ((5.0, 0.05), (10.0, 0.05), (20.0, 0.02), (50.0, 0.02))
+        for inner_lr in (0.03, 0.1)
+    ],
+    "ucb": _product(lr=(0.1, 0.2, 0.3, 0.5), kl_weight=(0.0, 0.02)),
+    "hat": _product(lr=(0.05, 0.1), sparsity=(0.75, 1.5), s_max=(100.0, 400.0)),
+    "icarl": _product(
+        lr=(0.03, 0.1), memory_strength=(0.3, 1.0), features=("penultimate", "logits")
+    ),
+    "iid": _product(lr=(0.003, 0.01, 0.03, 0.1)),
+}

@@ -1,0 +1,125 @@
+"""What a run says in the end: its summary, and tables with the paper's values beside ours."""
+
+import csv
+import math
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.config import Config
+from lamaml_jax import metrics
+
+_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "ra": metrics.retained_accuracy,
+    "la": metrics.learning_accuracy,
+    "bti": metrics.backward_transfer,
+    "fwt": metrics.forward_transfer,
+}
+_PAPER_RESULTS = pathlib.Path(__file__).parent / "paper_results.csv"
+
+TITLES = {
+    "la_maml": "La-MAML",
+    "sync_la_maml": "Sync La-MAML",
+    "c_maml": "C-MAML",
+    "la_er": "La-ER",
+    "er": "ER",
+    "mer": "MER",
+    "gem": "GEM",
+    "agem": "A-GEM",
+    "icarl": "iCaRL",
+    "ewc": "EWC",
+    "bgd": "BGD",
+    "meta_bgd": "Meta-BGD",
+    "hat": "HAT",
+    "ucb": "UCB",
+    "online": "Online",
+    "iid": "IID",
+}
+
+
+def summarise(
+    config: Config,
+    data: str,
+    record: Mapping[str, np.ndarray],
+    clock: Mapping[str, float],
+    updates_per_second: float,
+) -> dict[str, Any]:
+    """Return the final numbers of a run: accuracies in percent, mean and standard deviation over seeds.
+
+    Diverged seeds are left out. The deviation is that of the seeds at hand (divided by S). None stands for what is
+    undefined.
+    """
+    values: dict[str, float | None] = {}
+    accuracy = record["accuracy"][~record["diverged"]].astype(np.float64)
+    for name, metric in _METRICS.items():
+        percent = 100 * metric(accuracy)
+        values[f"{name}_mean"] = _defined(percent.mean()) if len(percent) else None
+        values[f"{name}_std"] = _defined(percent.std()) if len(percent) else None
+    return {
+        "benchmark": config.benchmark,
+        "learner": config.learner,
+        "protocol": config.protocol,
+        "semantics": config.semantics,
+        "order": config.keywords.get("order"),
+        "data": data,
+        "standard_stream": config.is_standard_stream(),
+        "num_seeds": len(config.seeds),
+        **values,
+        "diverged_seeds": record["seeds"][record["diverged"]].tolist(),
+        "compile_seconds": clock["compile"],
+        "train_seconds": clock["train"],
+        "eval_seconds": clock["eval"],
+        "updates_per_second": updates_per_second,
+    }
+
+
+def title(config: Config) -> str:
+    """Return the line above a run's figures."""
+    return f"{TITLES[config.learner]} on {config.benchmark}, {len(config.seeds)} seeds"
+
+
+def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
+    """Return the paper's ra_mean, ra_std, bti_mean and bti_std for a summary's run, in percent, as far as it has them.
+
+    There are none for streams of another length or with other heads than the paper's.
+    """
+    if not run["standard_stream"]:
+        return {}
+    wanted = [run["benchmark"], run["protocol"], run["learner"]]
+    with _PAPER_RESULTS.open() as file:
+        for row in csv.DictReader(file):
+            if [row["benchmark"], row["protocol"], row["learner"]] == wanted:
+                names = ("ra_mean", "ra_std", "bti_mean", "bti_std")
+                return {n: float(row[n]) for n in names if not math.isnan(float(row[n]))}
+    return {}
+
+
+def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table of learners, ours beside the paper's, in percent."""
+    lines = [
+        "| learner | RA | LA | BTI | paper's RA | paper's BTI |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for summary in summaries:
+        paper = paper_values(summary)
+        cells = [_plus_minus(summary, name) for name in ("ra", "la", "bti")]
+        cells += [_plus_minus(paper, name) for name in ("ra", "bti")]
+        diverged = summary["diverged_seeds"]
+        note = f" (seeds {', '.join(map(str, diverged))} diverged)" if diverged else ""
+        lines.append(f"| {TITLES[summary['learner']]}{note} | {' | '.join(cells)} |")
+    if any(paper_values(s) and s["data"] != "mnist" for s in summaries):
+        lines.append(
+            "\nTrained and tested on a subset of MNIST; the paper's values are on the whole."
+        )
+    return "\n".join(lines)
+
+
+def _plus_minus(values: Mapping[str, Any], name: str) -> str:
+    mean, std = values.get(f"{name}_mean"), values.get(f"{name}_std")
+    return "–" if mean is None else f"{mean:.2f} ± {std:.2f}"
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,191 @@
+"""Run one configuration: train task by task, show progress, save after every task, write the results.
+
+Dimensions: S seeds, T tasks, L layers.
+"""
+
+import contextlib
+import pathlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from experiments import report, workdirs
+from experiments.config import Config
+from lamaml_jax import checkpoint, loop, metrics, parallel
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.streams import Benchmark
+from lamaml_jax.types import State
+
+Record = dict[str, np.ndarray]
+"""What a run has measured so far: arrays that start with the axis of seeds, NaN where nothing was measured yet."""
+
+_NOT_INFOS = {"seeds", "accuracy", "diverged", "rate_mean", "rate_share_nonpositive"}
+
+
+class Program(NamedTuple):
+    """All seeds' runs, compiled and on their devices.
+
+    Attributes:
+        start: The state before training.
+        train: `train(state, task) -> (state, log)`.
+        evaluate: `evaluate(state, first, stop) -> accuracy [S, T]`, on the host.
+        save: `save(state)` on the host.
+        load: `load(saved)` back on the devices.
+    """
+
+    start: State
+    train: Callable[[State, int], tuple[State, loop.TaskLog]]
+    evaluate: Callable[[State, int, int], np.ndarray]
+    save: Callable[[State], Any]
+    load: Callable[[Any], State]
+
+
+class Clock(dict[str, float]):
+    """Seconds spent by name."""
+
+    @contextlib.contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """Add the time that the block takes to `name`."""
+        start = time.perf_counter()
+        yield
+        self[name] += time.perf_counter() - start
+
+
+def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[str, Any]:
+    """Train and evaluate all seeds of a configuration, or go on where an earlier call was interrupted.
+
+    Args:
+        config: What to run.
+        dataset: The images.
+        workdir: Receives config.json, metrics.jsonl, results.npz, summary.json, figures and the state after the last
+            task (see `workdirs`).
+
+    Returns:
+        The summary, as in summary.json.
+
+    Raises:
+        ValueError: `workdir` holds another run.
+    """
+    workdirs.claim(workdir, config, dataset)
+    if summary := workdirs.read_summary(workdir):
+        return summary
+    benchmark = config.make_benchmark(dataset)
+    num_tasks = benchmark.setting.num_tasks
+    # Of a mixed stream there is only a before and an after.
+    num_stages = 1 if "mixed_stream" in config.needs() else num_tasks
+    clock = Clock(compile=0.0, train=0.0, eval=0.0)
+    with tqdm(total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True) as bar:
+        bar.set_postfix_str("compiling")
+        program, record = _prepare(config, benchmark, clock)
+        infos = sorted(set(record) - _NOT_INFOS)
+        state, done = program.start, 0
+
+        def snapshot() -> dict[str, Any]:
+            return {"state": program.save(state), "record": record, "clock": dict(clock)}
+
+        if saved := checkpoint.restore(workdir / "state", snapshot()):
+            done, tree = saved
+            state, record, clock = program.load(tree["state"]), tree["record"], Clock(tree["clock"])
+        else:
+            with clock.on("eval"):
+                record["accuracy"][:, 0] = program.evaluate(state, 0, num_tasks)
+        workdirs.truncate_metrics(workdir, done)
+        bar.initial = bar.n = done
+        for task in range(done, num_stages):
+            if record["diverged"].all():
+                break
+            last = task + 1 == num_stages
+            row = num_tasks if last else task + 1
+            with clock.on("train"):
+                state, log = jax.block_until_ready(program.train(state, task))
+            _note_training(record, log, task)
+            # LA takes the task just learnt, FWT the next one.
+            tasks = (0, num_tasks) if last or config.eval == "all" else (task, task + 2)
+            with clock.on("eval"):
+                accuracy = program.evaluate(state, *tasks)
+            record["accuracy"][:, row] = np.where(record["diverged"][:, None], np.nan, accuracy)
+            workdirs.append_metrics(workdir, record, task, row, infos)
+            checkpoint.save(workdir / "state", task + 1, snapshot())
+            bar.set_postfix_str(_progress(record, row))
+            bar.update()
+            done += 1
+    if hasattr(state, "lrs"):
+        record["layer_names"] = np.array(metrics.layer_names(state.lrs))
+    batches = len(config.seeds) * done * record["loss"].shape[-1]
+    updates_per_second = batches * config.updates_per_batch() / clock["train"]
+    summary = report.summarise(config, dataset.name, record, clock, updates_per_second)
+    workdirs.write_results(workdir, record, summary, report.title(config))
+    return summary
+
+
+def _prepare(config: Config, benchmark: Benchmark, clock: Clock) -> tuple[Program, Record]:
+    """Compile the run's functions, draw and initialise every seed, and make room for what will be measured."""
+    num_seeds = len(config.seeds)
+    functions = loop.make_run(benchmark, lambda floats: config.build(benchmark.setting, floats))
+    mesh = parallel.run_mesh()
+    seeds = config.place_seeds(mesh)
+    images = parallel.replicate(benchmark.images, mesh)
+
+    def compiled(function: Callable[..., Any], runs: Any, shared: Any) -> jax.stages.Compiled:
+        with clock.on("compile"):
+            return parallel.over_runs(function, mesh, num_seeds).lower(runs, shared).compile()
+
+    def whole(*numbers: int) -> tuple[Any, ...]:
+        return (images, *(np.int32(n) for n in numbers))
+
+    stream = compiled(functions.draw_stream, (seeds,), ())((seeds,), ())
+    start = compiled(functions.init, (seeds, stream), whole())((seeds, stream), whole())
+    train = compiled(functions.train_task, (seeds, stream, start), whole(0))
+    evaluate = compiled(functions.evaluate, (seeds, stream, start), whole(0, 0))
+
+    def evaluate_on_host(state: State, first: int, stop: int) -> np.ndarray:
+        row = evaluate((seeds, stream, state), whole(first, stop))
+        return parallel.collect(row, num_seeds)
+
+    program = Program(
+        start,
+        train=lambda state, task: train((seeds, stream, state), whole(task)),
+        evaluate=evaluate_on_host,
+        save=lambda state: parallel.collect(state, num_seeds),
+        load=lambda saved: parallel.place(saved, mesh),
+    )
+    _, log = train.out_info
+    return program, _empty_record(config, benchmark.setting.num_tasks, log, start)
+
+
+def _empty_record(config: Config, num_tasks: int, log: loop.TaskLog, state: State) -> Record:
+    num_seeds = len(config.seeds)
+    record = {
+        "seeds": np.array(config.seeds),
+        "accuracy": np.full((num_seeds, num_tasks + 1, num_tasks), np.nan, np.float32),
+        "diverged": np.zeros(num_seeds, bool),
+    }
+    for name, values in log.infos.items():
+        record[name] = np.full((num_seeds, num_tasks, values.shape[1]), np.nan, np.float32)
+    if log.rates is not None:
+        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(state.lrs), num_seeds)
+        for name, first in zip(("rate_mean", "rate_share_nonpositive"), summaries, strict=True):
+            record[name] = np.full((num_seeds, num_tasks + 1, first.shape[1]), np.nan, np.float32)
+            record[name][:, 0] = first
+    return record
+
+
+def _note_training(record: Record, log: loop.TaskLog, task: int) -> None:
+    log = parallel.collect(log, len(record["seeds"]))
+    record["diverged"] |= ~log.finite
+    for name, values in log.infos.items():
+        record[name][:, task] = values
+    if log.rates is not None:
+        record["rate_mean"][:, task + 1], record["rate_share_nonpositive"][:, task + 1] = log.rates
+
+
+def _progress(record: Record, row: int) -> str:
+    diverged = record["diverged"]
+    seen = record["accuracy"][~diverged, row, :row]
+    which = "so far" if np.isfinite(seen).all() else "on the last task"
+    text = f"accuracy {which} {100 * np.nanmean(seen):.1f} %" if len(seen) else "no seed is left"
+    return f"{text}, diverged: {record['seeds'][diverged].tolist()}" if diverged.any() else text

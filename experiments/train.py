@@ -1,0 +1,197 @@
+"""Train learners on a benchmark, many seeds at once, and print the results beside the paper's.
+
+    python -m experiments.train --benchmark=mnist_rotations --learner=la_maml --data_dir=DATA --workdir=DIR
+
+The same command on the same work directory goes on where it was interrupted. `python -m experiments.presets` lists the
+settings that give the paper's numbers, which are the defaults.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from absl import app, flags, logging
+
+from experiments import backend, presets, report, runner, workdirs
+from experiments.config import Config, make_config
+from lamaml_jax import datasets, hyper
+from lamaml_jax.learners import LEARNERS
+
+_BENCHMARK = flags.DEFINE_string(
+    "benchmark", "mnist_rotations", "Stream of tasks: any of " + ", ".join(presets.PRESETS)
+)
+_LEARNER = flags.DEFINE_list(
+    "learner",
+    ["la_maml"],
+    "Method, or a comma-separated list, or all: any of " + ", ".join(LEARNERS),
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for the results; several learners get a folder each in it"
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared data, of archives in manual/, or to download into"
+)
+_PACKAGED = flags.DEFINE_bool(
+    "packaged_mnist", False, "Use the packaged subset: 10,000 training, 2,000 test images"
+)
+_NUM_SEEDS = flags.DEFINE_integer("num_seeds", 5, "Runs, which differ in all that is random")
+_SEED = flags.DEFINE_integer("seed", 0, "The first seed; the others count up from it")
+_PROTOCOL = flags.DEFINE_enum(
+    "protocol", "single", ["single", "multi"], "One pass with glances, or ten epochs over each task"
+)
+_SEMANTICS = flags.DEFINE_enum(
+    "semantics",
+    "released",
+    ["released", "paper"],
+    "Whose reading of the method: the authors' code's, or the text's",
+)
+_ORDER = flags.DEFINE_enum(
+    "order", None, ["first", "second"], "Of the meta-gradients; the preset's by default"
+)
+_NUM_TASKS = flags.DEFINE_integer("num_tasks", None, "Tasks; the benchmark's own number by default")
+_SAMPLES = flags.DEFINE_integer(
+    "samples_per_task", None, "Training images per task; the benchmark's by default"
+)
+_HEADS = flags.DEFINE_enum(
+    "heads",
+    "shared",
+    ["shared", "per_task"],
+    "One head for all tasks, or one each and its id known at test",
+)
+_INTERPOLATION = flags.DEFINE_enum(
+    "interpolation", "bilinear", ["bilinear", "nearest"], "Of rotated images"
+)
+_EVAL = flags.DEFINE_enum(
+    "eval",
+    "all",
+    ["all", "needed"],
+    "After every task, evaluate all tasks or only those that the metrics need",
+)
+_EVAL_SPLIT = flags.DEFINE_enum(
+    "eval_split",
+    "test",
+    ["test", "validation"],
+    "Evaluate on test data, or on a tenth held out of each task's training",
+)
+_SET = flags.DEFINE_multi_string(
+    "set", [], "name=value for any keyword of the learner's factory; repeatable"
+)
+_SMOKE = flags.DEFINE_bool(
+    "smoke", False, "A run of seconds: 2 seeds, 3 tasks of 100 images, unless set otherwise"
+)
+_OVERWRITE = flags.DEFINE_bool(
+    "overwrite", False, "Remove results that are in the work directory already"
+)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what the flags say."""
+    logging.set_verbosity(logging.WARNING)  # orbax tells of every file
+    try:
+        if len(argv) > 1:
+            raise ValueError(f"{argv[1]!r} is not a flag; flags are of the form --name=value.")
+        _run()
+    except (ValueError, OSError, datasets.DatasetError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _run() -> None:
+    configs, left_out = _with_task_ids(_configs())
+    if not _WORKDIR.value:
+        raise ValueError("workdir is not given; it must be a folder for the results.")
+    root = pathlib.Path(_WORKDIR.value)
+    dataset = _dataset()
+    for config in configs:
+        config.make_benchmark(dataset)  # refuses what does not fit these data before anything runs
+    folders = [root / config.learner if len(configs) > 1 else root for config in configs]
+    for config, folder in zip(configs, folders, strict=True):
+        if _OVERWRITE.value:
+            workdirs.remove_results(folder)
+        workdirs.check(folder, config, dataset)
+    summaries = []
+    for config, folder in zip(configs, folders, strict=True):
+        summaries.append(runner.run(config, dataset, folder))
+    pictures = [path for folder in folders for path in sorted(folder.glob("*.png"))]
+    if len(configs) > 1:
+        pictures.append(workdirs.write_comparison(root, folders, summaries))
+    print(report.comparison_table(summaries))
+    if left_out:
+        print(
+            f"Left out, since they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
+        )
+    print("Pictures:", *pictures, sep="\n  ")
+
+
+def _configs() -> list[Config]:
+    learners = (
+        list(presets.PRESETS.get(_BENCHMARK.value, {}))
+        if _LEARNER.value == ["all"]
+        else _LEARNER.value
+    )
+    if not learners or len(set(learners)) < len(learners):
+        raise ValueError(
+            f"learner is {','.join(learners)!r}; it must name one or more different learners."
+        )
+    num_seeds, num_tasks, samples = _NUM_SEEDS.value, _NUM_TASKS.value, _SAMPLES.value
+    if _SMOKE.value:
+        num_seeds = num_seeds if _NUM_SEEDS.present else 2
+        num_tasks = 3 if num_tasks is None else num_tasks
+        samples = 100 if samples is None else samples
+    if num_seeds < 1:
+        raise ValueError(f"num_seeds is {num_seeds}; it must be at least 1.")
+    overrides = [*_SET.value, *([f"order={_ORDER.value}"] if _ORDER.value else [])]
+    if not 0 <= _SEED.value <= 2**32 - num_seeds:
+        raise ValueError(f"seed is {_SEED.value}; it must be in [0, 2**32 - num_seeds].")
+    return [
+        make_config(
+            benchmark=_BENCHMARK.value,
+            learner=learner,
+            protocol=_PROTOCOL.value,  # type: ignore[arg-type]
+            semantics=_SEMANTICS.value,  # type: ignore[arg-type]
+            assignments=_for_learner(learner, learners, overrides),
+            seeds=tuple(range(_SEED.value, _SEED.value + num_seeds)),
+            num_tasks=num_tasks,
+            samples_per_task=samples,
+            heads=_HEADS.value,
+            interpolation=_INTERPOLATION.value,  # type: ignore[arg-type]
+            eval=_EVAL.value,
+            eval_split=_EVAL_SPLIT.value,
+        )
+        for learner in learners
+    ]
+
+
+def _with_task_ids(configs: list[Config]) -> tuple[list[Config], list[str]]:
+    """Return the runs that know the tasks they need to know, and the learners of `all` that are left out."""
+    lacking = [config.learner for config in configs if config.lacks_task_ids()]
+    if lacking and _LEARNER.value != ["all"]:
+        raise ValueError(
+            f"learner is {', '.join(lacking)}, which needs to know the task at test; "
+            f"{_BENCHMARK.value} tells it under --heads=per_task."
+        )
+    return [config for config in configs if not config.lacks_task_ids()], lacking
+
+
+def _for_learner(learner: str, learners: Sequence[str], overrides: list[str]) -> list[str]:
+    """Return the overrides for one of several learners, leaving out those that only others have."""
+    names = {name: hyper.names(LEARNERS[name]) for name in learners if name in LEARNERS}
+    others = set().union(*names.values()) - names.get(learner, set())
+    return [text for text in overrides if text.partition("=")[0] not in others]
+
+
+def _dataset() -> datasets.ImageDataset:
+    if _PACKAGED.value and _DATA_DIR.value is not None:
+        raise ValueError("packaged_mnist and data_dir are both given; it must be one of them.")
+    if _PACKAGED.value:
+        return datasets.load_packaged_mnist()
+    if _DATA_DIR.value is None:
+        raise ValueError(
+            "data_dir is not given; it must be a folder for MNIST, or pass --packaged_mnist."
+        )
+    return datasets.load("mnist", _DATA_DIR.value)
+
+
+if __name__ == "__main__":
+    backend.configure()
+    app.run(main)
