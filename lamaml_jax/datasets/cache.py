@@ -27,11 +27,11 @@ def read(
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
-            arrays = {name: cached[name] for name in _ARRAYS}
+            arrays = {name: cached[name] for name in cached if name != "num_bytes"}
             same_bytes = cached["num_bytes"].tolist() == list(num_bytes)
     except Exception:  # Whatever is wrong with a cache, the cure is to write it anew.
         return None
-    lengths = [len(array) for array in arrays.values()]
+    lengths = [len(arrays[name]) if name in arrays else None for name in _ARRAYS]
     same_counts = lengths == [count for count in counts for _ in ("images", "labels")]
     return arrays if same_bytes and same_counts else None
 
@@ -41,7 +41,7 @@ def write(path: Path, arrays: dict[str, npt.NDArray[Any]], num_bytes: Sequence[i
 
     Args:
         path: the cache file, replaced if it exists.
-        arrays: images and labels of the train and test split.
+        arrays: images and labels of the train and test split, and what else belongs to them.
         num_bytes: size of the prepared train and test split.
     """
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}")

@@ -20,6 +20,7 @@ class ImageDataset(NamedTuple):
         test_images: uint8 `[N, H, W, C]`, 0 to 255.
         test_labels: int32 `[N]`, from 0.
         source: one phrase saying where the arrays came from.
+        superclasses: int32 `[C]`, the superclass of each class, where the dataset has them.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ImageDataset(NamedTuple):
     test_images: npt.NDArray[np.uint8]
     test_labels: npt.NDArray[np.int32]
     source: str
+    superclasses: npt.NDArray[np.int32] | None = None
 
 
 class DatasetError(RuntimeError):
@@ -38,7 +40,7 @@ def checksum(dataset: ImageDataset) -> str:
     """Return a fingerprint of the four arrays.
 
     Args:
-        dataset: the dataset; its name and source do not count.
+        dataset: the dataset; its name, source and superclasses do not count.
 
     Returns:
         SHA-256 over shape, dtype and bytes of the arrays, as 64 hexadecimal digits.

@@ -7,7 +7,7 @@ from pathlib import Path
 from lamaml_jax.datasets.image_dataset import DatasetError, ImageDataset
 
 # The package whose `Builder` makes each dataset; imported on demand, since tfds takes a while.
-_BUILDERS = {"mnist": "lamaml_jax.datasets.mnist"}
+_BUILDERS = {name: f"lamaml_jax.datasets.{name}" for name in ("mnist", "cifar100", "tiny_imagenet")}
 
 
 def load(name: str, data_dir: str | os.PathLike[str] | None) -> ImageDataset:
@@ -18,7 +18,7 @@ def load(name: str, data_dir: str | os.PathLike[str] | None) -> ImageDataset:
     order, which for data prepared here is the order of the archives.
 
     Args:
-        name: "mnist".
+        name: "mnist", "cifar100" or "tiny_imagenet".
         data_dir: an existing folder for archives, downloads and prepared data.
 
     Returns:

@@ -63,7 +63,7 @@ def read(builder: tfds.core.GeneratorBasedBuilder) -> dict[str, npt.NDArray[Any]
 
     Returns:
         `train_images` and `test_images` uint8 `[N, H, W, C]`; `train_labels` and `test_labels`
-        int32 `[N]`.
+        int32 `[N]`; with a feature `coarse_label` also `superclasses` int32, one per class.
 
     Raises:
         DatasetError: if the prepared data is incomplete or corrupt.
@@ -75,7 +75,7 @@ def read(builder: tfds.core.GeneratorBasedBuilder) -> dict[str, npt.NDArray[Any]
         num_bytes = [split.num_bytes for split in splits]
         arrays = cache.read(folder / "decoded.npz", counts, num_bytes)
         if arrays is None:
-            arrays = _decode(builder, "train") | _decode(builder, "test")
+            arrays = _decode(builder, "test") | _decode(builder, "train")
             cache.write(folder / "decoded.npz", arrays, num_bytes)
     return arrays
 
@@ -93,13 +93,18 @@ def _decode(builder: tfds.core.GeneratorBasedBuilder, split: str) -> dict[str, n
     examples = builder.as_data_source(split, decoders={"image": tfds.decode.SkipDecoding()})
     images = np.empty((len(examples), *shape), np.uint8)
     labels = np.empty(len(examples), np.int32)
+    classes = builder.info.features["label"].num_classes
+    superclasses = np.full(classes, -1, np.int32)
     for start in range(0, len(examples), _CHUNK):
         chunk = list(range(start, min(start + _CHUNK, len(examples))))
         for index, example in zip(chunk, examples.__getitems__(chunk), strict=True):
             with Image.open(io.BytesIO(example["image"])) as picture:
                 images[index] = np.asarray(picture.convert(_MODES[shape[-1]])).reshape(shape)
             labels[index] = example["label"]
-    return {f"{split}_images": images, f"{split}_labels": labels}
+            if "coarse_label" in example:
+                superclasses[example["label"]] = example["coarse_label"]
+    arrays = {f"{split}_images": images, f"{split}_labels": labels}
+    return arrays | {"superclasses": superclasses} if superclasses.max() >= 0 else arrays
 
 
 @contextlib.contextmanager
