@@ -29,8 +29,8 @@ def choice(name: str, value: Any, literal: Any) -> None:
         raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(map(repr, allowed))}.")
 
 
-def divisor(name: str, value: Any, batch_size: int) -> None:
-    """Raise ValueError unless `value` is a positive int that divides the batch size."""
+def divisor(name: str, value: Any, whole: int, what: str = "the batch size") -> None:
+    """Raise ValueError unless `value` is a positive int that divides `whole`, which the message calls `what`."""
     is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not is_integer or value < 1 or batch_size % value:
-        raise ValueError(f"{name} is {value!r}; it must divide the batch size, {batch_size}.")
+    if not is_integer or value < 1 or whole % value:
+        raise ValueError(f"{name} is {value!r}; it must divide {what}, {whole}.")

@@ -83,8 +83,9 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
 
     def init(seed: Seed, stream: Stream, images: jax.Array) -> State:
         rows = jnp.zeros(setting.batch_size, jnp.int32)
-        example = _batch(benchmark, stream, images, jnp.int32(0), rows, rows == 0)
-        return build(seed.hyper).init(_keys(seed)[1], example)
+        key = _keys(seed)[1]
+        example = _batch(key, benchmark, stream, images, jnp.int32(0), rows, rows == 0)
+        return build(seed.hyper).init(key, example)
 
     def train_task(
         seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array
@@ -92,20 +93,23 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         learner = build(seed.hyper)
         mixed = "mixed_stream" in learner.needs
         num_rows = stream.train.image.size if mixed else stream.train.image.shape[1]
-        key_epochs, key_end = jax.random.split(jax.random.fold_in(_keys(seed)[2], task))
+        key_task = jax.random.fold_in(_keys(seed)[2], task)
+        key_epochs, key_end, key_data = jax.random.split(key_task, 3)
 
         def train_epoch(state: State, epoch: jax.Array) -> tuple[State, Info]:
-            key_order, key_steps = jax.random.split(jax.random.fold_in(key_epochs, epoch))
+            key_epoch = jax.random.fold_in(key_epochs, epoch)
+            key_order, key_steps, key_inputs = jax.random.split(key_epoch, 3)
             rows, valid = _shuffled_rows(key_order, num_rows, setting.batch_size)
 
             def train_batch(
                 state: State, inputs: tuple[jax.Array, jax.Array, jax.Array]
             ) -> tuple[State, Info]:
                 step, rows, valid = inputs
+                key = jax.random.fold_in(key_inputs, step)
                 if mixed:
-                    batch = _mixed_batch(benchmark, stream, images, rows, valid)
+                    batch = _mixed_batch(key, benchmark, stream, images, rows, valid)
                 else:
-                    batch = _batch(benchmark, stream, images, task, rows, valid)
+                    batch = _batch(key, benchmark, stream, images, task, rows, valid)
                 batch = batch._replace(first_epoch=epoch == 0, progress=step / len(steps))
                 return learner.update(jax.random.fold_in(key_steps, step), state, batch)
 
@@ -117,7 +121,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         data = None
         if "task_data" in learner.needs:
             rows = jnp.arange(num_rows)
-            data = _batch(benchmark, stream, images, task, rows, rows >= 0)
+            data = _batch(key_data, benchmark, stream, images, task, rows, rows >= 0)
         state = learner.end_task(key_end, state, data)
         lrs = getattr(state, "lrs", None)
         finite = _all_finite((state, infos))
@@ -144,7 +148,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
                 total: jax.Array, inputs: tuple[chex.PRNGKey, jax.Array, jax.Array]
             ) -> tuple[jax.Array, None]:
                 key, image, label = inputs
-                x = benchmark.inputs(images, image, transform)
+                x = benchmark.inputs.evaluation(images, image, transform)
                 return total + num_correct(learner.predict(state, x, task, key), label), None
 
             correct, _ = jax.lax.scan(count, jnp.int32(0), (keys, image, label))
@@ -162,6 +166,7 @@ def _keys(seed: Seed) -> jax.Array:
 
 
 def _batch(
+    key: chex.PRNGKey,
     benchmark: Benchmark,
     stream: Stream,
     images: jax.Array,
@@ -170,23 +175,28 @@ def _batch(
     valid: jax.Array,
 ) -> Batch:
     transform = jax.tree.map(lambda a: a[task], stream.transform)
-    x = benchmark.inputs(images, stream.train.image[task, rows], transform)
+    x = benchmark.inputs.training(key, images, stream.train.image[task, rows], transform)
     y = stream.train.label[task, rows]
     return Batch(x, y, jnp.broadcast_to(task, y.shape), valid)
 
 
 def _mixed_batch(
-    benchmark: Benchmark, stream: Stream, images: jax.Array, rows: jax.Array, valid: jax.Array
+    key: chex.PRNGKey,
+    benchmark: Benchmark,
+    stream: Stream,
+    images: jax.Array,
+    rows: jax.Array,
+    valid: jax.Array,
 ) -> Batch:
     """Return a batch of examples from all tasks; `rows` count through the tasks one after the other."""
     num_examples = stream.train.image.shape[1]
 
-    def example(row: jax.Array, valid: jax.Array) -> Batch:
+    def example(key: chex.PRNGKey, row: jax.Array, valid: jax.Array) -> Batch:
         task, row = jnp.divmod(row, num_examples)
-        batch = _batch(benchmark, stream, images, task, row[None], valid[None])
+        batch = _batch(key, benchmark, stream, images, task, row[None], valid[None])
         return Batch(*(a[0] for a in batch[:4]))
 
-    return jax.vmap(example)(rows, valid)
+    return jax.vmap(example)(jax.random.split(key, len(rows)), rows, valid)
 
 
 def _shuffled_rows(

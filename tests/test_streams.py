@@ -47,7 +47,9 @@ def draw(benchmark: Benchmark, *seeds: int) -> list[Any]:
 def turn(degrees: float, interpolation: Any = "bilinear") -> tuple[np.ndarray, np.ndarray]:
     """Return five images of noise in [0, 1], and the same as a task with this angle shows them."""
     benchmark = mnist_rotations(noise(), **SMALL, interpolation=interpolation)
-    x = benchmark.inputs(jnp.asarray(benchmark.images), jnp.arange(5), jnp.float32(degrees))
+    x = benchmark.inputs.evaluation(
+        jnp.asarray(benchmark.images), jnp.arange(5), jnp.float32(degrees)
+    )
     assert x.dtype == jnp.float32
     original = noise().train_images[:5, :, :, 0] / np.float32(255)
     return original, np.asarray(x).reshape(original.shape)
@@ -76,7 +78,7 @@ def test_permutations_are_permutations_and_vary_by_task_and_seed(mnist: ImageDat
 def test_a_permutation_is_applied_to_every_image_alike() -> None:
     benchmark = mnist_permutations(noise(), **SMALL)
     permutation = jnp.asarray(np.random.default_rng(1).permutation(SIDE**2))
-    x = benchmark.inputs(jnp.asarray(benchmark.images), jnp.array([3, 0]), permutation)
+    x = benchmark.inputs.evaluation(jnp.asarray(benchmark.images), jnp.array([3, 0]), permutation)
     pixels = noise().train_images.reshape(100, -1)[[3, 0]] / np.float32(255)
     np.testing.assert_allclose(x, pixels[:, permutation], rtol=1e-6)
 

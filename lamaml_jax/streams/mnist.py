@@ -1,14 +1,11 @@
-"""Benchmarks as arrays: which images, which transform and which classes make up each task, per seed.
+"""MNIST whose pixels each task turns or shuffles in its own way, all tasks having the ten digits as classes.
 
-Images live on the device once, as uint8, shared by all seeds. A seed's `Stream` holds indices into them and the
-parameters of its transforms; gathering and transforming happen inside the compiled program.
-
-Dimensions: T tasks, N training and M evaluation examples per task, I images, P pixels, B batch, C classes.
+Dimensions: T tasks, N training and M evaluation examples per task, P pixels, B batch, C classes.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 import chex
 import jax
@@ -17,43 +14,11 @@ import numpy as np
 
 from lamaml_jax import checks
 from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Inputs, Stream
 from lamaml_jax.types import Setting
 
 Heads: TypeAlias = Literal["shared", "per_task"]
-EvalSplit: TypeAlias = Literal["test", "validation"]
 Interpolation: TypeAlias = Literal["bilinear", "nearest"]
-
-
-class Examples(NamedTuple):
-    """Rows of the image array `[T, N]`, and their labels, counted over all heads, `[T, N]`."""
-
-    image: jax.Array
-    label: jax.Array
-
-
-class Stream(NamedTuple):
-    """One seed's tasks: training and evaluation examples, and each task's transform as a pytree of `[T, ...]`."""
-
-    train: Examples
-    test: Examples
-    transform: chex.ArrayTree
-
-
-class Benchmark(NamedTuple):
-    """A stream of tasks to learn.
-
-    Attributes:
-        setting: Its static facts.
-        images: uint8 `[I, P]`, training images followed by test images.
-        make_stream: `make_stream(key) -> Stream`, one seed's draw of tasks.
-        inputs: `inputs(images, index [B], transform) -> x [B, ...]`: the network's float32 inputs, given one task's
-            transform.
-    """
-
-    setting: Setting
-    images: np.ndarray
-    make_stream: Callable[[chex.PRNGKey], Stream]
-    inputs: Callable[[jax.Array, jax.Array, chex.ArrayTree], jax.Array]
 
 
 def mnist_rotations(
@@ -151,12 +116,6 @@ def mnist_permutations(
 mnist_many_permutations = functools.partial(mnist_permutations, num_tasks=100, samples_per_task=200)
 """MNIST Many Permutations: `mnist_permutations` with 100 tasks of 200 images."""
 
-BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
-    "mnist_rotations": mnist_rotations,
-    "mnist_permutations": mnist_permutations,
-    "mnist_many_permutations": mnist_many_permutations,
-}
-
 
 def _transformed_images(
     dataset: ImageDataset,
@@ -235,8 +194,12 @@ def _transformed_images(
         epochs=epochs,
     )
     images = np.concatenate([dataset.train_images, dataset.test_images]).reshape(len(labels), -1)
+
+    def inputs(images: jax.Array, index: jax.Array, transform: jax.Array) -> jax.Array:
+        return apply(images[index], transform)
+
     return Benchmark(
-        setting, images, make_stream, lambda images, index, task: apply(images[index], task)
+        setting, images, make_stream, Inputs(inputs, lambda key, *arguments: inputs(*arguments))
     )
 
 

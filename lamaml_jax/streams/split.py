@@ -1,0 +1,247 @@
+"""Datasets whose classes arrive a few at a time, each task with a head of its own: Split CIFAR-100 and TinyImageNet.
+
+Dimensions: T tasks, N training and M evaluation examples per task, C classes, K classes per task, B batch.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamaml_jax import checks
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.streams.augment import random_brightness, random_crop, random_flip
+from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Inputs, Stream
+from lamaml_jax.types import Setting
+
+ClassOrder: TypeAlias = Literal["random", "superclass"]
+
+_PADDING = 4
+
+
+class Normalisation(NamedTuple):
+    """Mean and standard deviation of each colour channel of a dataset's images in [0, 1]."""
+
+    mean: Sequence[float]
+    std: Sequence[float]
+
+
+_CIFAR100 = Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
+_TINY_IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+def split_cifar100(
+    dataset: ImageDataset,
+    *,
+    num_tasks: int | None = None,
+    classes_per_task: int = 5,
+    samples_per_task: int | None = None,
+    class_order: ClassOrder = "random",
+    eval_split: EvalSplit = "test",
+    batch_size: int = 10,
+    epochs: int = 1,
+) -> Benchmark:
+    """Return Split CIFAR-100: K classes per task, in an order that each seed draws; the task is known at test.
+
+    A tenth of each class's training images is held out for validation, whatever is evaluated. Training images are
+    cropped after padding by 4 pixels, flipped, and made brighter or darker by up to 63/255, anew in each epoch.
+
+    Args:
+        dataset: CIFAR-100, or images like it, with equally many of each class; of a dataset with unequal numbers,
+            each class's first images are taken, as many as the rarest class has.
+        num_tasks: T, at most C / K, which None stands for; the first tasks are the same for every T.
+        classes_per_task: K, which divides C.
+        samples_per_task: Training images of a task before a tenth is held out, a multiple of K; None takes all.
+        class_order: "random", or one "superclass" per task, in random order and with its classes in random order.
+        eval_split: Evaluate on the "test" images, or on those held out for "validation".
+        batch_size: B.
+        epochs: Passes over each task.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    return _split_classes(
+        dataset,
+        _CIFAR100,
+        num_tasks=num_tasks,
+        classes_per_task=classes_per_task,
+        samples_per_task=samples_per_task,
+        class_order=class_order,
+        eval_split=eval_split,
+        batch_size=batch_size,
+        epochs=epochs,
+        brightness=63 / 255,
+    )
+
+
+def split_tiny_imagenet(
+    dataset: ImageDataset,
+    *,
+    num_tasks: int | None = None,
+    classes_per_task: int = 5,
+    samples_per_task: int | None = None,
+    eval_split: EvalSplit = "test",
+    batch_size: int = 10,
+    epochs: int = 1,
+) -> Benchmark:
+    """Return Split TinyImageNet-200, like `split_cifar100` but with no change of brightness and no superclasses.
+
+    Args:
+        dataset: TinyImageNet-200, or images like it.
+        num_tasks: See `split_cifar100`, like all that follow.
+        classes_per_task: See `split_cifar100`.
+        samples_per_task: See `split_cifar100`.
+        eval_split: See `split_cifar100`.
+        batch_size: See `split_cifar100`.
+        epochs: See `split_cifar100`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    return _split_classes(
+        dataset,
+        _TINY_IMAGENET,
+        num_tasks=num_tasks,
+        classes_per_task=classes_per_task,
+        samples_per_task=samples_per_task,
+        class_order="random",
+        eval_split=eval_split,
+        batch_size=batch_size,
+        epochs=epochs,
+        brightness=0.0,
+    )
+
+
+def _split_classes(
+    dataset: ImageDataset,
+    normalisation: Normalisation,
+    *,
+    num_tasks: int | None,
+    classes_per_task: int,
+    samples_per_task: int | None,
+    class_order: ClassOrder,
+    eval_split: EvalSplit,
+    batch_size: int,
+    epochs: int,
+    brightness: float,
+) -> Benchmark:
+    checks.choice("eval_split", eval_split, EvalSplit)
+    checks.integer("batch_size", batch_size, 1)
+    checks.integer("epochs", epochs, 1)
+    train, test = _rows_by_class(dataset)
+    num_classes = len(train)
+    checks.divisor("classes_per_task", classes_per_task, num_classes, "the number of classes")
+    num_tasks = num_classes // classes_per_task if num_tasks is None else num_tasks
+    checks.integer("num_tasks", num_tasks, 1, num_classes // classes_per_task)
+    draw_classes = _class_draw(dataset, class_order, num_classes, classes_per_task)
+    per_class = _samples_per_class(samples_per_task, classes_per_task, train.shape[1])
+    held_out = per_class // 10
+    if eval_split == "validation" and not held_out:
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; to hold out a tenth for validation it must be at least "
+            f"{10 * classes_per_task}."
+        )
+    kept = (per_class - held_out) * classes_per_task
+    if kept < batch_size:
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; what is left when a tenth is held out for validation must be "
+            f"at least the batch size, {batch_size}."
+        )
+
+    def make_stream(key: chex.PRNGKey) -> Stream:
+        key_classes, key_split = jax.random.split(key)
+        classes = draw_classes(key_classes)[: num_tasks * classes_per_task]
+        order = jax.random.permutation(key_split, jnp.asarray(train), axis=1, independent=True)
+        chosen = order[:, :per_class]
+        evaluated = jnp.asarray(test) if eval_split == "test" else chosen[:, :held_out]
+
+        def examples(rows: jax.Array) -> Examples:
+            labels = jnp.broadcast_to(jnp.arange(len(classes))[:, None], rows[classes].shape)
+            return Examples(*(a.reshape(num_tasks, -1) for a in (rows[classes], labels)))
+
+        return Stream(examples(chosen[:, held_out:]), examples(evaluated), ())
+
+    setting = Setting(
+        num_tasks=num_tasks,
+        num_classes=num_tasks * classes_per_task,
+        class_mask=np.kron(np.eye(num_tasks), np.ones((1, classes_per_task))) > 0,
+        batch_size=batch_size,
+        batches_per_epoch=-(-kept // batch_size),
+        epochs=epochs,
+    )
+    images = np.concatenate([dataset.train_images, dataset.test_images])
+    return Benchmark(setting, images, make_stream, _inputs(normalisation, brightness))
+
+
+def _rows_by_class(dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of each class's training images `[C, N]` and test images `[C, M]` among all images."""
+    num_classes = dataset.train_labels.max() + 1
+
+    def rows(labels: np.ndarray, first: int) -> np.ndarray:
+        fewest = np.bincount(labels, minlength=num_classes).min()
+        if not fewest or len(np.bincount(labels)) > num_classes:
+            raise ValueError(
+                f"{dataset.name} has classes without training or without test images; every class must have both."
+            )
+        return np.stack([first + np.flatnonzero(labels == c)[:fewest] for c in range(num_classes)])
+
+    return rows(dataset.train_labels, 0), rows(dataset.test_labels, len(dataset.train_labels))
+
+
+def _class_draw(
+    dataset: ImageDataset, class_order: ClassOrder, num_classes: int, classes_per_task: int
+) -> functools.partial[jax.Array]:
+    """Return `draw(key) -> classes [C]`, K after K for the tasks in order."""
+    checks.choice("class_order", class_order, ClassOrder)
+    if class_order == "random":
+        return functools.partial(jax.random.permutation, x=num_classes)
+    groups = dataset.superclasses
+    sizes = np.bincount(groups) if groups is not None else np.zeros(1, int)
+    if groups is None or set(sizes) != {classes_per_task}:
+        found = "no superclasses" if groups is None else f"superclasses of {sizes.max()} classes"
+        raise ValueError(
+            f"class_order is 'superclass'; {dataset.name} has {found}, and classes_per_task is {classes_per_task}."
+        )
+    by_group = jnp.asarray(np.argsort(groups, kind="stable").reshape(-1, classes_per_task))
+
+    def draw(key: chex.PRNGKey) -> jax.Array:
+        key_groups, key_within = jax.random.split(key)
+        within = jax.random.permutation(key_within, by_group, axis=1, independent=True)
+        return jax.random.permutation(key_groups, within).ravel()
+
+    return functools.partial(draw)
+
+
+def _samples_per_class(samples_per_task: int | None, classes_per_task: int, available: int) -> int:
+    if samples_per_task is None:
+        return available
+    highest = available * classes_per_task
+    checks.integer("samples_per_task", samples_per_task, classes_per_task, highest)
+    if samples_per_task % classes_per_task:
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; it must be a multiple of classes_per_task, {classes_per_task}."
+        )
+    return samples_per_task // classes_per_task
+
+
+def _inputs(normalisation: Normalisation, brightness: float) -> Inputs:
+    mean, std = (np.asarray(values, np.float32) for values in normalisation)
+
+    def evaluation(images: jax.Array, index: jax.Array, transform: tuple[()]) -> jax.Array:
+        return (images[index] / jnp.float32(255) - mean) / std
+
+    def training(
+        key: chex.PRNGKey, images: jax.Array, index: jax.Array, transform: tuple[()]
+    ) -> jax.Array:
+        key_crop, key_flip, key_brightness = jax.random.split(key, 3)
+        changed = random_flip(key_flip, random_crop(key_crop, images[index], _PADDING))
+        x = changed / jnp.float32(255)
+        if brightness:
+            x = random_brightness(key_brightness, x, brightness)
+        return (x - mean) / std
+
+    return Inputs(evaluation, training)
