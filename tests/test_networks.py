@@ -1,5 +1,6 @@
 """Networks as models: shapes, initial weights, gates and features."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -10,7 +11,8 @@ import pytest
 from helpers import assert_close, assert_same_bits, differs
 from scipy import stats
 
-from lamaml_jax import Model, networks
+from lamaml_jax import Model, networks, products
+from lamaml_jax.updates import hypergradients
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -24,6 +26,7 @@ def images(size: int = 4) -> jax.Array:
 MODELS = {
     "mlp": networks.mlp(5, hidden=(7, 6)),
     "convnet": networks.convnet(5, filters=(3, 4), hidden=(6,)),
+    "convnet_lax": networks.convnet(5, filters=(3, 4), hidden=(6,), convolution="lax"),
 }
 every_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
 
@@ -69,6 +72,102 @@ def test_a_convolution_pads_by_one_and_moves_by_two() -> None:
     ]
     assert model.features is not None
     assert_close(model.features(params, x)[0], np.asarray(by_hand))
+
+
+def squared_error(model: Model) -> Any:
+    return lambda params, x: (model.apply(params, x) ** 2).mean()
+
+
+def values_and_gradients(model: Model, params: Any, side: int) -> Any:
+    """Return the logits, and the loss and hypergradients of second order after two inner steps."""
+    x = jax.random.normal(jax.random.key(2), (6, side, side, 3))
+    lrs = jax.tree.map(lambda p: jnp.full_like(p, 0.01), params)
+    pieces = [x[:2], x[2:4]]
+    loss_fn = squared_error(model)
+
+    def compute(params: Any) -> Any:
+        return model.apply(params, x), hypergradients(
+            loss_fn, params, lrs, pieces, x, order="second"
+        )
+
+    return jax.jit(compute)(params)
+
+
+@pytest.mark.parametrize("side", [8, 7])
+@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
+def test_a_product_of_patches_is_a_convolution_in_values_and_gradients(
+    side: int, double: bool
+) -> None:
+    with jax.enable_x64(double):
+        patches, lax = MODELS["convnet"], MODELS["convnet_lax"]
+        x = jnp.zeros((1, side, side, 3))
+        params = patches.init(KEY, x)
+        assert_same_bits(params, lax.init(KEY, x))
+        params = jax.tree.map(lambda p: p.astype(x.dtype), params)
+        found = values_and_gradients(patches, params, side)
+        expected = values_and_gradients(lax, params, side)
+        assert all(leaf.dtype == x.dtype for leaf in jax.tree.leaves(found))
+        assert_close(found, expected, 1e-10 if double else 1e-5)
+
+
+def test_bfloat16_rounds_the_operands_of_every_product_and_nothing_else() -> None:
+    rounded = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
+    a, b = jax.random.normal(KEY, (5, 300)), jax.random.normal(jax.random.key(1), (300, 7))
+    weights = jax.random.normal(jax.random.key(2), (5, 7))
+    dimensions = (((1,), (0,)), ((), ()))
+
+    def total(a: jax.Array, b: jax.Array) -> jax.Array:
+        return (weights * products.bfloat16(a, b, dimensions)).sum()
+
+    assert_close(products.bfloat16(a, b, dimensions), rounded(a) @ rounded(b))
+    grad_a, grad_b = jax.grad(total, argnums=(0, 1))(a, b)
+    assert_close(grad_a, rounded(weights) @ rounded(b).T)
+    assert_close(grad_b, rounded(a).T @ rounded(weights))
+    # The second derivative is of the gradient's own products.
+    second = jax.grad(lambda a: (jax.grad(total, argnums=1)(a, b) * b).sum())(a)
+    assert_close(second, rounded(weights) @ rounded(b).T)
+    with pytest.raises(ValueError, match="must be a matrix times a matrix"):
+        products.bfloat16(a[None], b, (((2,), (0,)), ((), ())))
+
+
+SMALL: dict[str, Any] = {
+    "mlp": functools.partial(networks.mlp, 5, hidden=(16,)),
+    "convnet": functools.partial(networks.convnet, 5, filters=(8, 8), hidden=(16,)),
+}
+
+
+@pytest.mark.parametrize("make", SMALL.values(), ids=SMALL)
+def test_a_network_in_bfloat16_is_near_and_keeps_its_dtypes(make: Any) -> None:
+    exact, rough = make(), make(precision="bfloat16")
+    params = exact.init(KEY, images())
+    found, expected = (
+        (model.apply(params, images()), jax.grad(squared_error(model))(params, images()))
+        for model in (rough, exact)
+    )
+    for near, leaf in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        assert near.dtype == jnp.float32
+        assert 0 < jnp.linalg.norm(near - leaf) < 0.05 * jnp.linalg.norm(leaf)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"convolution": "fft"}, "convolution is 'fft'; it must be one of 'patches', 'lax'"),
+        ({"precision": "float16"}, "precision is 'float16'; it must be one of"),
+        ({"initializer": "zeros"}, "initializer is 'zeros'; it must be one of"),
+        ({"convolution": "lax", "precision": "bfloat16"}, "must be 'float32' with the convolution"),
+    ],
+)
+def test_unknown_options_are_named(options: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        networks.convnet(5, **options)
+
+
+def test_xavier_takes_the_mean_of_both_fans() -> None:
+    model = networks.mlp(4, hidden=(500,), initializer="xavier")
+    kernel = np.asarray(model.init(KEY, jnp.zeros((1, 200)))["Dense_0"]["kernel"], np.float64)
+    assert kernel.std() == pytest.approx(np.sqrt(2 / 700), rel=0.01)
+    assert abs(stats.kurtosis(kernel.ravel())) < 0.1
 
 
 @pytest.mark.parametrize("kind", ["dense", "convolution"])
