@@ -2,17 +2,19 @@
 
     python -m experiments.collect RUN [RUN ...]
 
-RUN is the work directory of a run with a preset's settings: full MNIST, its own number of tasks, test data.
+RUN is the work directory of a run with a preset's settings: the full dataset, its own number of tasks, test data; seeds
+0 to 4 on MNIST, any number from 0 on elsewhere.
 """
 
 import csv
+import dataclasses
 import json
 import pathlib
 import sys
 from typing import Any
 
 from experiments import presets, report
-from experiments.config import stream_sizes
+from experiments.config import make_config
 
 _KEYS = ("benchmark", "protocol", "heads", "learner")
 _VALUES = ("ra_mean", "ra_std", "la_mean", "la_std", "bti_mean", "bti_std")
@@ -38,24 +40,31 @@ def _summary(folder: pathlib.Path) -> dict[str, Any]:
         sys.exit(f"error: {folder} holds no finished run.")
     settings = json.loads((folder / "config.json").read_text())["settings"]
     summary = json.loads((folder / "summary.json").read_text())
-    preset = presets.keywords(
-        settings["benchmark"], settings["learner"], "released", settings["protocol"]
+    num_seeds = 5 if settings["benchmark"].startswith("mnist") else len(settings["seeds"])
+    preset = make_config(
+        benchmark=settings["benchmark"],
+        learner=settings["learner"],
+        protocol=settings["protocol"],
+        assignments=[],
+        seeds=tuple(range(num_seeds)),
+        stream={"heads": settings["stream"].get("heads")},
+        network={},
     )
-    expected = {
-        **{"semantics": "released", "seeds": [0, 1, 2, 3, 4], "eval_split": "test"},
-        **{"interpolation": "bilinear"},
-    }
-    found = {**settings, **settings["keywords"]}
-    differing = [n for n, v in {**expected, **preset}.items() if found[n] != v]
-    sizes = stream_sizes(settings["benchmark"])
-    differing += [name for name, size in sizes.items() if settings[name] != size]
-    if summary["data"] != "mnist":
+    expected = json.loads(json.dumps(dataclasses.asdict(preset)))
+    differing = [
+        name
+        for part in ("stream", "network", "keywords")
+        for name, value in expected[part].items()
+        if settings[part].get(name) != value
+    ]
+    differing += [name for name in ("semantics", "seeds") if settings[name] != expected[name]]
+    if summary["data"] != preset.dataset:
         differing.append("data")
     if differing:
         sys.exit(
             f"error: {folder} is not a run of the preset; it differs in {', '.join(differing)}."
         )
-    return {**summary, "heads": settings["heads"]}
+    return {**summary, "heads": settings["stream"].get("heads", "per_task")}
 
 
 def _row(summary: dict[str, Any]) -> dict[str, Any]:

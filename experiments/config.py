@@ -1,8 +1,10 @@
 """One run's configuration: everything that determines its results, checked before any work starts."""
 
 import dataclasses
+import functools
 import inspect
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +12,44 @@ import numpy as np
 from jax.sharding import Mesh
 
 from experiments import presets
-from lamaml_jax import LEARNERS, Learner, Setting, checks, hyper, networks, parallel, streams
+from experiments.preset import Protocol, Semantics
+from lamaml_jax import LEARNERS, Learner, Model, Setting, checks, hyper, networks, parallel, streams
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Seed
 
+Eval: TypeAlias = Literal["all", "needed"]
+
 BATCH_SIZE = 10
 EPOCHS = {"single": 1, "multi": 10}
+
+
+class Images(NamedTuple):
+    """What goes with a dataset.
+
+    Attributes:
+        num_classes: Of the dataset.
+        network: The paper's, `network(num_classes, **options) -> Model`.
+        shape: Of one input.
+        eval_batch: Images that are evaluated at once.
+    """
+
+    num_classes: int
+    network: Callable[..., Model]
+    shape: tuple[int, ...]
+    eval_batch: int
+
+
+DATASETS = {
+    "mnist": Images(10, networks.mlp, (784,), 1000),
+    "cifar100": Images(100, networks.convnet, (32, 32, 3), 250),
+    "tiny_imagenet": Images(
+        200,
+        functools.partial(networks.convnet, filters=(160,) * 4, hidden=(640, 640)),
+        (64, 64, 3),
+        125,
+    ),
+}
+_DATASET_OF = {"split_cifar100": "cifar100", "split_tiny_imagenet": "tiny_imagenet"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,41 +63,34 @@ class Config:
         semantics: Whose reading of the method the preset follows, "released" or "paper".
         seeds: One run each.
         keywords: All of the learner's factory's: preset, overrides and defaults.
-        num_tasks: T.
-        samples_per_task: Training images per task.
-        heads: "shared" or "per_task".
-        interpolation: Of rotations.
+        stream: All of the benchmark's factory's.
+        network: All of the network's that are not its shape, such as `precision`.
         eval: Evaluate "all" tasks after every task, or only those that the metrics "needed".
-        eval_split: "test" or "validation".
     """
 
     benchmark: str
     learner: str
-    protocol: presets.Protocol
-    semantics: presets.Semantics
+    protocol: Protocol
+    semantics: Semantics
     seeds: tuple[int, ...]
     keywords: dict[str, Any]
-    num_tasks: int
-    samples_per_task: int
-    heads: streams.Heads
-    interpolation: streams.Interpolation
-    eval: str
-    eval_split: streams.EvalSplit
+    stream: dict[str, Any]
+    network: dict[str, Any]
+    eval: Eval
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return _DATASET_OF.get(self.benchmark, "mnist")
+
+    @property
+    def images(self) -> Images:
+        """What goes with the dataset."""
+        return DATASETS[self.dataset]
 
     def make_benchmark(self, dataset: ImageDataset) -> streams.Benchmark:
         """Return the stream of tasks on these images."""
-        rotated = self.benchmark == "mnist_rotations"
-        options = {"interpolation": self.interpolation} if rotated else {}
-        return streams.BENCHMARKS[self.benchmark](
-            dataset,
-            num_tasks=self.num_tasks,
-            samples_per_task=self.samples_per_task,
-            heads=self.heads,
-            eval_split=self.eval_split,
-            batch_size=BATCH_SIZE,
-            epochs=EPOCHS[self.protocol],
-            **options,
-        )
+        return streams.BENCHMARKS[self.benchmark](dataset, **self.stream)
 
     def floats(self) -> dict[str, float]:
         """Return the keywords that a compiled program takes as arguments."""
@@ -78,52 +105,76 @@ class Config:
     def build(self, setting: Setting, floats: Hyper) -> Learner:
         """Return the learner for a stream, with floats that may be traced."""
         static = hyper.part_floats(LEARNERS[self.learner], self.keywords)[1]
-        return LEARNERS[self.learner](
-            networks.mlp(setting.num_classes), setting, **static, **floats
+        return LEARNERS[self.learner](self.model(setting.num_classes), setting, **static, **floats)
+
+    def model(self, num_classes: int) -> Model:
+        """Return the network for this many classes over all heads."""
+        return self.images.network(num_classes, **self.network)
+
+    def setting(self) -> Setting:
+        """Return the stream's static facts as far as they are known without data: all but its length."""
+        per_task = self.stream.get("classes_per_task", self.images.num_classes)
+        num_heads = self.stream["num_tasks"] if self.has_own_heads() else 1
+        mask = np.kron(np.eye(num_heads), np.ones((1, per_task))) > 0
+        num_tasks = self.stream["num_tasks"]
+        return Setting(
+            num_tasks,
+            num_heads * per_task,
+            np.broadcast_to(mask, (num_tasks, num_heads * per_task)),
+            self.stream["batch_size"],
+            batches_per_epoch=1,
+            epochs=self.stream["epochs"],
         )
+
+    def has_own_heads(self) -> bool:
+        """Return whether every task has outputs of its own, and is known at test."""
+        return self.stream.get("heads", "per_task") == "per_task"
 
     def needs(self) -> frozenset[str]:
         """Return what the learner needs beside a stream of batches."""
-        num_heads = self.num_tasks if self.heads == "per_task" else 1
-        mask = np.kron(np.eye(num_heads), np.ones((1, 10))) > 0
         floats = {name: jnp.float32(value) for name, value in self.floats().items()}
-        return self.build(Setting(num_heads, 10 * num_heads, mask, BATCH_SIZE, 1), floats).needs
+        return self.build(self.setting(), floats).needs
 
     def lacks_task_ids(self) -> bool:
         """Return whether the learner needs to know the task at test and is not told."""
-        return "task_id" in self.needs() and self.heads == "shared"
+        return "task_id" in self.needs() and not self.has_own_heads()
 
     def is_standard_stream(self) -> bool:
         """Return whether the stream is the paper's, but for the images."""
-        sizes = {"num_tasks": self.num_tasks, "samples_per_task": self.samples_per_task}
-        return self.heads == "shared" and sizes == stream_sizes(self.benchmark)
+        own = stream_defaults(self.benchmark)
+        names = ("num_tasks", "samples_per_task", "heads", "classes_per_task")
+        return all(self.stream[name] == own[name] for name in names if name in own)
 
     def updates_per_batch(self) -> int:
         """Return how often the weights move for one incoming batch."""
+        batch_size = self.stream["batch_size"]
         if self.learner == "mer":
             replayed = self.keywords["replay_batch"]
-            return BATCH_SIZE * self.keywords["batches_per_example"] * (1 + replayed)
-        steps = BATCH_SIZE // (self.keywords.get("examples_per_step") or BATCH_SIZE)
+            return batch_size * self.keywords["batches_per_example"] * (1 + replayed)
+        steps = batch_size // (self.keywords.get("examples_per_step") or batch_size)
         return steps * self.keywords.get("glances", 1)
 
 
-def stream_sizes(benchmark: str) -> dict[str, int]:
-    """Return a benchmark's own num_tasks and samples_per_task."""
-    own = inspect.signature(streams.BENCHMARKS[benchmark]).parameters
-    return {name: own[name].default for name in ("num_tasks", "samples_per_task")}
+def stream_defaults(benchmark: str) -> dict[str, Any]:
+    """Return what a benchmark's factory takes beside the dataset, with its defaults."""
+    signature = inspect.signature(streams.BENCHMARKS[benchmark])
+    own = {p.name: p.default for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    if "classes_per_task" in own:
+        own["num_tasks"] = _num_classes(benchmark) // own["classes_per_task"]
+    return own
 
 
 def make_config(
     *,
     benchmark: str,
     learner: str,
-    protocol: presets.Protocol,
-    semantics: presets.Semantics,
+    protocol: Protocol = "single",
+    semantics: Semantics = "released",
     assignments: list[str],
-    num_tasks: int | None,
-    samples_per_task: int | None,
-    interpolation: streams.Interpolation,
-    **fields: Any,
+    seeds: tuple[int, ...],
+    stream: Mapping[str, Any],
+    network: Mapping[str, Any],
+    eval: Eval = "all",
 ) -> Config:
     """Return a checked configuration.
 
@@ -133,10 +184,10 @@ def make_config(
         protocol: Its name.
         semantics: Its name.
         assignments: `name=value` overrides of the preset's keywords.
-        num_tasks: T; None takes the benchmark's own number.
-        samples_per_task: Training images per task; None takes the benchmark's own number.
-        interpolation: Of rotations; other benchmarks have none.
-        **fields: The other fields of `Config`.
+        seeds: As in `Config`.
+        stream: Keywords of the benchmark's factory; None stands for the preset's value, or the factory's default.
+        network: Keywords of the network; None stands for its default.
+        eval: As in `Config`.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument.
@@ -149,21 +200,49 @@ def make_config(
     keywords = presets.keywords(benchmark, learner, semantics, protocol)
     keywords |= hyper.parse(factory, assignments)
     floats, static = hyper.part_floats(factory, keywords)
-    if interpolation != "bilinear" and benchmark != "mnist_rotations":
-        raise ValueError(f"interpolation is {interpolation}; {benchmark} does not rotate images.")
-    given = {"num_tasks": num_tasks, "samples_per_task": samples_per_task}
-    sizes = stream_sizes(benchmark) | {name: v for name, v in given.items() if v is not None}
-    for name, size in sizes.items():
-        checks.integer(name, size, 1)
     config = Config(
         benchmark=benchmark,
         learner=learner,
         protocol=protocol,
         semantics=semantics,
+        seeds=seeds,
         keywords={**static, **floats},
-        interpolation=interpolation,
-        **sizes,  # type: ignore[arg-type]
-        **fields,
+        stream=_stream(benchmark, learner, protocol, stream),
+        network={},
+        eval=eval,
     )
-    config.needs()  # builds the learner, which checks its static keywords
+    own = inspect.signature(config.images.network).parameters
+    options = presets.network(benchmark, learner)
+    options |= {name: value for name, value in network.items() if value is not None}
+    for name, value in options.items():
+        if name not in own:
+            raise ValueError(f"{name} is {value!r}; the network of {benchmark} has no {name}.")
+    config = dataclasses.replace(config, network=options)
+    config.needs()  # builds network and learner, which check their static keywords
     return config
+
+
+def _stream(
+    benchmark: str, learner: str, protocol: Protocol, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    own = stream_defaults(benchmark)
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in own:
+            raise ValueError(f"{name} is {value!r}; {benchmark} has no {name}.")
+    preset = presets.stream(benchmark, learner, protocol)
+    values = own | {"batch_size": BATCH_SIZE, "epochs": EPOCHS[protocol]} | preset | given
+    if "classes_per_task" in own:
+        num_classes = _num_classes(benchmark)
+        per_task = values["classes_per_task"]
+        checks.divisor("classes_per_task", per_task, num_classes, "the number of classes")
+        values["num_tasks"] = given.get("num_tasks", num_classes // per_task)
+        checks.integer("num_tasks", values["num_tasks"], 1, num_classes // per_task)
+    for name in ("num_tasks", "samples_per_task"):
+        if values[name] is not None:
+            checks.integer(name, values[name], 1)
+    return values
+
+
+def _num_classes(benchmark: str) -> int:
+    return DATASETS[_DATASET_OF.get(benchmark, "mnist")].num_classes

@@ -48,30 +48,60 @@ _SEMANTICS = flags.DEFINE_enum(
 _ORDER = flags.DEFINE_enum(
     "order", None, ["first", "second"], "Of the meta-gradients; the preset's by default"
 )
-_NUM_TASKS = flags.DEFINE_integer("num_tasks", None, "Tasks; the benchmark's own number by default")
-_SAMPLES = flags.DEFINE_integer(
-    "samples_per_task", None, "Training images per task; the benchmark's by default"
-)
-_HEADS = flags.DEFINE_enum(
-    "heads",
-    "shared",
-    ["shared", "per_task"],
-    "One head for all tasks, or one each and its id known at test",
-)
-_INTERPOLATION = flags.DEFINE_enum(
-    "interpolation", "bilinear", ["bilinear", "nearest"], "Of rotated images"
-)
+_STREAM = {
+    "num_tasks": flags.DEFINE_integer(
+        "num_tasks", None, "Tasks; the benchmark's own number by default"
+    ),
+    "samples_per_task": flags.DEFINE_integer(
+        "samples_per_task", None, "Training images per task; the benchmark's by default"
+    ),
+    "heads": flags.DEFINE_enum(
+        "heads",
+        None,
+        ["shared", "per_task"],
+        "MNIST: one head for all tasks (the default), or one each and its id known at test",
+    ),
+    "interpolation": flags.DEFINE_enum(
+        "interpolation",
+        None,
+        ["bilinear", "nearest"],
+        "MNIST Rotations: of rotated images; bilinear by default",
+    ),
+    "classes_per_task": flags.DEFINE_integer(
+        "classes_per_task", None, "Split benchmarks: a divisor of the classes; 5 by default"
+    ),
+    "class_order": flags.DEFINE_enum(
+        "class_order",
+        None,
+        ["random", "superclass"],
+        "Split CIFAR-100: random (the default), or one superclass per task",
+    ),
+    "eval_split": flags.DEFINE_enum(
+        "eval_split",
+        None,
+        ["test", "validation"],
+        "Evaluate on test data (the default), or on a tenth held out of each task's training",
+    ),
+}
+_NETWORK = {
+    "precision": flags.DEFINE_enum(
+        "precision",
+        None,
+        ["float32", "bfloat16"],
+        "Of the network's matrix products; float32 by default",
+    ),
+    "convolution": flags.DEFINE_enum(
+        "convolution",
+        None,
+        ["patches", "lax"],
+        "Split benchmarks: as patches times a matrix (the default), or by JAX's own function",
+    ),
+}
 _EVAL = flags.DEFINE_enum(
     "eval",
     "all",
     ["all", "needed"],
     "After every task, evaluate all tasks or only those that the metrics need",
-)
-_EVAL_SPLIT = flags.DEFINE_enum(
-    "eval_split",
-    "test",
-    ["test", "validation"],
-    "Evaluate on test data, or on a tenth held out of each task's training",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "name=value for any keyword of the learner's factory; repeatable"
@@ -101,7 +131,7 @@ def _run() -> None:
     if not _WORKDIR.value:
         raise ValueError("workdir is not given; it must be a folder for the results.")
     root = pathlib.Path(_WORKDIR.value)
-    dataset = _dataset()
+    dataset = _dataset(configs[0].dataset)
     for config in configs:
         config.make_benchmark(dataset)  # refuses what does not fit these data before anything runs
     folders = [root / config.learner if len(configs) > 1 else root for config in configs]
@@ -124,22 +154,26 @@ def _run() -> None:
 
 
 def _configs() -> list[Config]:
-    learners = (
-        list(presets.PRESETS.get(_BENCHMARK.value, {}))
-        if _LEARNER.value == ["all"]
-        else _LEARNER.value
-    )
+    if _BENCHMARK.value not in presets.PRESETS:
+        raise ValueError(hyper.unknown("benchmark", _BENCHMARK.value, presets.PRESETS))
+    learners = _LEARNER.value
+    if learners == ["all"]:
+        learners = presets.names(_BENCHMARK.value, _PROTOCOL.value)  # type: ignore[arg-type]
     if not learners or len(set(learners)) < len(learners):
         raise ValueError(
             f"learner is {','.join(learners)!r}; it must name one or more different learners."
         )
-    num_seeds, num_tasks, samples = _NUM_SEEDS.value, _NUM_TASKS.value, _SAMPLES.value
+    num_seeds = _NUM_SEEDS.value
+    stream = {name: flag.value for name, flag in _STREAM.items()}
     if _SMOKE.value:
         num_seeds = num_seeds if _NUM_SEEDS.present else 2
-        num_tasks = 3 if num_tasks is None else num_tasks
-        samples = 100 if samples is None else samples
+        for name, value in {"num_tasks": 3, "samples_per_task": 100}.items():
+            stream[name] = value if stream[name] is None else stream[name]
     if num_seeds < 1:
         raise ValueError(f"num_seeds is {num_seeds}; it must be at least 1.")
+    for learner in learners:
+        if learner in LEARNERS:
+            presets.require(_BENCHMARK.value, learner, _PROTOCOL.value)  # type: ignore[arg-type]
     overrides = [*_SET.value, *([f"order={_ORDER.value}"] if _ORDER.value else [])]
     if not 0 <= _SEED.value <= 2**32 - num_seeds:
         raise ValueError(f"seed is {_SEED.value}; it must be in [0, 2**32 - num_seeds].")
@@ -151,12 +185,9 @@ def _configs() -> list[Config]:
             semantics=_SEMANTICS.value,  # type: ignore[arg-type]
             assignments=_for_learner(learner, learners, overrides),
             seeds=tuple(range(_SEED.value, _SEED.value + num_seeds)),
-            num_tasks=num_tasks,
-            samples_per_task=samples,
-            heads=_HEADS.value,
-            interpolation=_INTERPOLATION.value,  # type: ignore[arg-type]
-            eval=_EVAL.value,
-            eval_split=_EVAL_SPLIT.value,
+            stream=stream,
+            network={name: flag.value for name, flag in _NETWORK.items()},
+            eval=_EVAL.value,  # type: ignore[arg-type]
         )
         for learner in learners
     ]
@@ -180,16 +211,17 @@ def _for_learner(learner: str, learners: Sequence[str], overrides: list[str]) ->
     return [text for text in overrides if text.partition("=")[0] not in others]
 
 
-def _dataset() -> datasets.ImageDataset:
+def _dataset(name: str) -> datasets.ImageDataset:
     if _PACKAGED.value and _DATA_DIR.value is not None:
         raise ValueError("packaged_mnist and data_dir are both given; it must be one of them.")
+    if _PACKAGED.value and name != "mnist":
+        raise ValueError(f"packaged_mnist is given; {_BENCHMARK.value} needs {name} in a data_dir.")
     if _PACKAGED.value:
         return datasets.load_packaged_mnist()
     if _DATA_DIR.value is None:
-        raise ValueError(
-            "data_dir is not given; it must be a folder for MNIST, or pass --packaged_mnist."
-        )
-    return datasets.load("mnist", _DATA_DIR.value)
+        or_packaged = ", or pass --packaged_mnist" if name == "mnist" else ""
+        raise ValueError(f"data_dir is not given; it must be a folder for {name}{or_packaged}.")
+    return datasets.load(name, _DATA_DIR.value)
 
 
 if __name__ == "__main__":

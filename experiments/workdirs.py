@@ -19,7 +19,7 @@ import numpy as np
 
 import lamaml_jax
 from experiments import figures, report
-from experiments.config import BATCH_SIZE, EPOCHS, Config
+from experiments.config import Config
 from lamaml_jax.datasets import ImageDataset, checksum
 
 # config.json comes last: where it is removed, nothing of its run is left.
@@ -158,8 +158,6 @@ def _describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {
         "settings": json.loads(json.dumps(dataclasses.asdict(config))),
-        "batch_size": BATCH_SIZE,
-        "epochs": EPOCHS[config.protocol],
         "data": {
             "name": dataset.name,
             "source": dataset.source,

@@ -1,5 +1,6 @@
 """The small scripts: presets that build, tables that print, measurements that count right."""
 
+import csv
 import dataclasses
 import json
 import pathlib
@@ -7,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import throughput
+from benchmarks import measure
 from experiments import collect, presets, storage_table
 from experiments.config import Config, make_config
 
@@ -16,13 +17,17 @@ ALL = [
 ]
 
 
-def preset(benchmark: str, learner: str, **changes: Any) -> Config:
-    settings: dict[str, Any] = {
-        **{"protocol": "single", "semantics": "released", "assignments": [], "seeds": (0,)},
-        **{"num_tasks": None, "samples_per_task": None, "interpolation": "bilinear"},
-        **{"heads": "per_task", "eval": "all", "eval_split": "test"},
-    }
-    return make_config(benchmark=benchmark, learner=learner, **{**settings, **changes})
+def preset(benchmark: str, learner: str, num_tasks: int | None = None, **changes: Any) -> Config:
+    heads = "per_task" if benchmark.startswith("mnist") else None
+    return make_config(
+        benchmark=benchmark,
+        learner=learner,
+        assignments=[],
+        seeds=(0,),
+        stream={"num_tasks": num_tasks, "heads": heads},
+        network={},
+        **changes,
+    )
 
 
 @pytest.mark.parametrize(("benchmark", "learner"), ALL)
@@ -35,8 +40,55 @@ def test_every_preset_builds(benchmark: str, learner: str, semantics: str) -> No
         assert config.keywords[name] == value
 
 
-def test_multi_pass_takes_one_glance() -> None:
-    assert preset("mnist_rotations", "la_maml", protocol="multi").keywords["glances"] == 1
+def test_multi_pass_takes_one_glance_and_ten_epochs() -> None:
+    for benchmark in ("mnist_rotations", "split_cifar100"):
+        for semantics in ("released", "paper"):
+            config = preset(benchmark, "c_maml", protocol="multi", semantics=semantics)
+            assert (config.keywords["glances"], config.stream["epochs"]) == (1, 10)
+
+
+# What the CSV calls the keywords of the factories.
+KEYWORDS = {
+    **{"alpha0": "lr_init", "eta": "lr_lr", "alpha": "inner_lr", "beta": "outer_lr"},
+    **{"batch": "batch_size"},
+}
+
+
+def tabulated() -> list[tuple[str, ...]]:
+    """Return (benchmark, protocol, learner, keyword, value, source), a learner's own row before that of all."""
+    with (pathlib.Path(__file__).parent / "split_hyperparameters.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    found: dict[tuple[str, ...], str] = {}
+    for row in sorted(rows, key=lambda row: row["learner"] != "all"):
+        learners = [row["learner"]]
+        if row["learner"] == "all":
+            learners = [n for n in presets.names(row["benchmark"], row["protocol"]) if n != "iid"]  # type: ignore[arg-type]
+        for learner in learners:
+            name = "mean_eta" if (learner, row["name"]) == ("meta_bgd", "eta") else row["name"]
+            key = (row["benchmark"], row["protocol"], learner, KEYWORDS.get(name, name))
+            found[(*key, row["source"])] = row["value"]
+    return [(*key[:4], value, key[4]) for key, value in found.items()]
+
+
+def test_split_presets_are_the_tabulated_values() -> None:
+    """The scripts' value where both exist, but the table's in the text's reading."""
+    rows = tabulated()
+    scripted = {row[:4] for row in rows if row[5] == "script"}
+    checked = 0
+    for benchmark, protocol, learner, keyword, value, source in rows:
+        readings = ["released"] if source == "script" else ["paper", "released"]
+        if source == "table" and (benchmark, protocol, learner, keyword) in scripted:
+            readings = ["paper"]
+        for semantics in readings:
+            config = preset(benchmark, learner, protocol=protocol, semantics=semantics)
+            values = {**config.keywords, **config.stream}
+            if keyword == "memory_per_task":
+                keyword, value = "memory", str(int(value) * config.stream["num_tasks"])
+            if keyword in values:
+                wanted = value if keyword == "order" else float(value)
+                assert values[keyword] == wanted, (benchmark, protocol, learner, keyword)
+                checked += 1
+    assert checked > 250
 
 
 def test_presets_are_listed_with_command_and_result(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +102,7 @@ def test_presets_are_listed_with_command_and_result(capsys: pytest.CaptureFixtur
 def test_example_gradients_are_counted_by_hand() -> None:
     counts = {"la_maml": 5 * (10 + 10 * 20), "er": 10 * 11, "mer": 10 * 5 * 11, "online": 10}
     for learner, count in counts.items():
-        assert throughput.gradients_per_batch(preset("mnist_rotations", learner), 9) == count
+        assert measure.gradients_per_batch(preset("mnist_rotations", learner), 9) == count
 
 
 def test_storage_is_tabled_for_every_learner(capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,6 +119,6 @@ def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
     settings = dataclasses.asdict(preset("mnist_rotations", "er", num_tasks=3))
     (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
     (tmp_path / "summary.json").write_text(json.dumps({"data": "mnist_subset"}))
-    with pytest.raises(SystemExit, match="differs in seeds, num_tasks, data"):
+    with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
         collect.main([str(tmp_path)])
     assert presets.MEASURED_RESULTS.read_bytes() == before

@@ -1,0 +1,30 @@
+"""What a preset is: the settings of one learner on one benchmark."""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+Semantics: TypeAlias = Literal["released", "paper"]
+Protocol: TypeAlias = Literal["single", "multi"]
+
+_NONE: Mapping[str, Any] = {}
+
+
+class Preset(NamedTuple):
+    """The settings of one learner on one benchmark.
+
+    Attributes:
+        keywords: Of the learner's factory, under the released code's reading of the method.
+        paper: What changes in them under the paper's reading.
+        multi: What changes in them in the multi-pass protocol, beside one glance per batch; None where the learner is
+            not run in it.
+        multi_stream: What changes in the benchmark's factory's keywords in the multi-pass protocol.
+        stream: Keywords of the benchmark's factory.
+        network: Keywords of the network.
+    """
+
+    keywords: Mapping[str, Any]
+    paper: Mapping[str, Any] = _NONE
+    multi: Mapping[str, Any] | None = _NONE
+    multi_stream: Mapping[str, Any] = _NONE
+    stream: Mapping[str, Any] = _NONE
+    network: Mapping[str, Any] = _NONE
