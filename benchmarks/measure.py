@@ -151,6 +151,9 @@ def gradients_per_batch(config: Config, task: int) -> int:
             return glances * batch + config.updates_per_batch() * task * per_task
         case "agem":
             return glances * batch + config.updates_per_batch() * replayed
+        case "icarl":
+            per_task = config.setting().num_classes // config.stream["num_tasks"]
+            return glances * (batch + task * per_task)
         case "bgd" | "ucb":
             return glances * batch * k["mc_samples"]
         case _:

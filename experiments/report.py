@@ -109,10 +109,15 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         diverged = summary["diverged_seeds"]
         note = f" (seeds {', '.join(map(str, diverged))} diverged)" if diverged else ""
         lines.append(f"| {TITLES[summary['learner']]}{note} | {' | '.join(cells)} |")
-    if any(paper_values(s) and s["data"] != "mnist" for s in summaries):
+    if any(paper_values(s) and s["data"] == "mnist_subset" for s in summaries):
         lines.append(
             "\nTrained and tested on a subset of MNIST; the paper's values are on the whole."
         )
+    if summaries[0]["benchmark"].startswith("split"):
+        train, evaluation = (
+            summaries[0][f"{part}_images_per_task"] for part in ("training", "evaluation")
+        )
+        lines.append(f"\nEach task: {train} training images, evaluated on {evaluation}.")
     return "\n".join(lines)
 
 

@@ -117,7 +117,12 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
     batches = len(config.seeds) * done * record["loss"].shape[-1]
     updates_per_second = batches * config.updates_per_batch() / clock["train"]
-    summary = report.summarise(config, dataset.name, record, clock, updates_per_second)
+    stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
+    summary = {
+        **report.summarise(config, dataset.name, record, clock, updates_per_second),
+        "training_images_per_task": stream.train.image.shape[1],
+        "evaluation_images_per_task": stream.test.image.shape[1],
+    }
     workdirs.write_results(workdir, record, summary, report.title(config))
     return summary
 

@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import json
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -103,6 +105,26 @@ def test_example_gradients_are_counted_by_hand() -> None:
     counts = {"la_maml": 5 * (10 + 10 * 20), "er": 10 * 11, "mer": 10 * 5 * 11, "online": 10}
     for learner, count in counts.items():
         assert measure.gradients_per_batch(preset("mnist_rotations", learner), 9) == count
+
+
+@pytest.mark.slow
+def test_throughput_prints_a_table_and_writes_it_as_json(tmp_path: pathlib.Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.throughput", "--learner=online,icarl"]
+    options = ["--num_seeds=2", "--repeats=1", f"--json={tmp_path / 'speed.json'}"]
+    root = pathlib.Path(measure.__file__).parents[1]
+    done = subprocess.run(
+        [*command, *options], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert "| online | 2 |" in done.stdout and "| icarl | 2 |" in done.stdout
+    written = json.loads((tmp_path / "speed.json").read_text())
+    assert written["product_rate"]["gflops"] > 0
+    for case in written["cases"]:
+        low, median, high = (case["updates_per_second"][k] for k in ("min", "median", "max"))
+        assert 0 < low <= median <= high
+        gradients = {"online": 10, "icarl": 10 + 9 * 10}[case["learner"]]
+        per_update = {"online": 10, "icarl": 1}[case["learner"]]
+        seconds = case["us_per_example_gradient"] * gradients / per_update / 1e6
+        assert seconds * median == pytest.approx(1)
 
 
 def test_storage_is_tabled_for_every_learner(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from experiments import train
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--set=inner_steps=2", "--set=glances=1")
+SPLIT, PERMUTED = ["--benchmark=split_cifar100"], ["--benchmark=mnist_permutations"]
 Script = Callable[..., str]
 
 
@@ -223,6 +224,16 @@ def test_another_configuration_is_not_overwritten(
         (["--samples_per_task=10001"], "samples_per_task is 10001; it must be in [1, 10000]"),
         (["--samples_per_task=5"], "samples_per_task is 5; it must be at least the batch size, 10"),
         (["--eval_split=validation", "--samples_per_task=10"], "when a tenth is held out"),
+        (["--heads=per_task", *SPLIT], "heads is 'per_task'; split_cifar100 has no heads"),
+        (["--interpolation=nearest", *PERMUTED], "mnist_permutations has no interpolation"),
+        (["--classes_per_task=2"], "mnist_rotations has no classes_per_task"),
+        (["--classes_per_task=3", *SPLIT], "is 3; it must divide the number of classes, 100"),
+        (["--num_tasks=21", *SPLIT], "num_tasks is 21; it must be an integer in [1, 20]"),
+        (["--convolution=lax"], "the network of mnist_rotations has no convolution"),
+        (["--convolution=lax", "--precision=bfloat16", *SPLIT], "precision is 'bfloat16'"),
+        (["--learner=mer", "--protocol=multi", *SPLIT], "there are presets for la_maml"),
+        (SPLIT, "packaged_mnist is given; split_cifar100 needs cifar100 in a data_dir"),
+        (["--nopackaged_mnist", *SPLIT], "it must be a folder for cifar100."),
         (["--data_dir=/nowhere"], "packaged_mnist and data_dir are both given"),
         (["--nopackaged_mnist"], "data_dir is not given"),
         (["--nopackaged_mnist", "--data_dir=/nowhere"], "/nowhere"),

@@ -1,0 +1,79 @@
+"""Runs on Split CIFAR-100 with a small network: every learner on the training script's path, mostly in ten epochs."""
+
+import functools
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import presets, report, runner
+from experiments.config import Config, make_config
+from lamaml_jax.datasets import ImageDataset
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+LEARNERS = presets.names("split_cifar100", "single")
+
+
+@functools.cache
+def photographs() -> ImageDataset:
+    """Return images of 100 classes, 10 for training and 2 for test, each a colour of its class with noise."""
+    rng = np.random.default_rng(0)
+    colors = rng.integers(0, 256, (100, 1, 1, 3))
+
+    def draw(per_class: int) -> tuple[Any, Any]:
+        labels = np.repeat(np.arange(100, dtype=np.int32), per_class)
+        noise = rng.integers(-20, 21, (len(labels), 32, 32, 3))
+        return np.clip(colors[labels] + noise, 0, 255).astype(np.uint8), labels
+
+    return ImageDataset("cifar100", *draw(10), *draw(2), source="made up")
+
+
+def small(learner: str, *assignments: str, **changes: Any) -> Config:
+    """Return two tasks of 50 images on a network of a few units."""
+    settings: dict[str, Any] = {
+        "assignments": list(assignments),
+        "seeds": (0, 1),
+        "stream": {"num_tasks": 2},
+        "network": {"filters": (4, 4), "hidden": (8,)},
+        **changes,
+    }
+    return make_config(benchmark="split_cifar100", learner=learner, **settings)
+
+
+@pytest.mark.parametrize(
+    ("learner", "protocol"), [("agem", "single"), *((learner, "multi") for learner in LEARNERS)]
+)
+def test_every_learner_runs(learner: str, protocol: Any, tmp_path: pathlib.Path) -> None:
+    # One batch per example keeps MER's run short.
+    short = ["batches_per_example=1", "replay_batch=2"] if learner == "mer" else []
+    config = small(learner, *short, protocol=protocol)
+    summary = runner.run(config, photographs(), tmp_path)
+    with np.load(tmp_path / "results.npz") as results:
+        accuracy, loss = results["accuracy"], results["loss"]
+    assert summary["diverged_seeds"] == []
+    assert accuracy.shape == (2, 3, 2)
+    assert np.isfinite(accuracy[:, [0, -1]]).all()
+    batches = config.stream["epochs"] * -(-45 // config.stream["batch_size"])
+    if learner == "iid":  # which is trained on all tasks at once
+        batches = config.stream["epochs"] * -(-90 // 32)
+    assert loss.shape == (2, 2, batches)
+
+
+def test_what_is_learnt_shows_in_the_accuracy(tmp_path: pathlib.Path) -> None:
+    """Five colours of one task are told apart, by the outputs of its own head alone."""
+    config = small("er", "lr=0.1", "replay_batch=10", stream={"num_tasks": 3})
+    summary = runner.run(config, photographs(), tmp_path)
+    assert summary["la_mean"] > 60  # 20 by chance among its five classes, 7 among all fifteen
+    assert summary["standard_stream"] is False
+
+
+def test_a_run_says_how_many_images_a_task_has(tmp_path: pathlib.Path) -> None:
+    summary = runner.run(small("er"), photographs(), tmp_path)
+    assert summary["training_images_per_task"] == 45
+    assert summary["evaluation_images_per_task"] == 10
+    assert summary == json.loads((tmp_path / "summary.json").read_text())
+    table = report.comparison_table([summary])
+    assert "45 training images, evaluated on 10" in table
