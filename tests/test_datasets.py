@@ -242,7 +242,9 @@ def test_a_folder_that_cannot_be_written_is_named(data_dir: Path) -> None:
 
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"one of \['mnist'\], got 'mnits'"):
+    with pytest.raises(
+        ValueError, match=r"one of \['cifar100', 'mnist', 'tiny_imagenet'\], got 'mnits'"
+    ):
         load("mnits", tmp_path)
     with pytest.raises(DatasetError, match="mnist needs a data_dir"):
         load("mnist", None)

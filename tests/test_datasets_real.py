@@ -1,4 +1,4 @@
-"""Real MNIST: the packaged subset, and the full dataset where its archives are at hand."""
+"""The real datasets: the packaged subset of MNIST, and whole ones where their archives are at hand."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ from lamaml_jax.datasets.packaged import build_mnist_subset
 def archives() -> Path:
     """A folder with the four gzipped archives of full MNIST."""
     folder = os.environ.get("LAMAML_DATA_DIR")
-    if folder is None:
+    if folder is None or not list(Path(folder).glob("*-ubyte.gz")):
         pytest.skip("LAMAML_DATA_DIR does not name a folder with the four archives of MNIST")
     return Path(folder).absolute()
 
@@ -36,6 +36,52 @@ def test_full_mnist(archives: Path, tmp_path: Path) -> None:
     assert mnist.train_labels[:5].tolist() == [5, 0, 4, 1, 9]  # in the order of the archives
     assert mnist.train_images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
     assert checksum(load("mnist", tmp_path)) == checksum(mnist)
+
+
+def _linked(name: str, data_dir: Path) -> None:
+    """Link an archive of this name from the user's folder into `manual`."""
+    folder = os.environ.get("LAMAML_DATA_DIR")
+    if folder is None or not (archive := Path(folder).absolute() / name).is_file():
+        pytest.skip(f"LAMAML_DATA_DIR does not name a folder with {name}")
+    (data_dir / "manual").mkdir()
+    (data_dir / "manual" / name).symlink_to(archive)
+
+
+@pytest.mark.slow
+def test_full_cifar100(tmp_path: Path) -> None:
+    _linked("cifar-100-python.tar.gz", tmp_path)
+    cifar = load("cifar100", tmp_path)
+    assert cifar.train_images.shape == (50_000, 32, 32, 3)
+    assert cifar.test_images.shape == (10_000, 32, 32, 3)
+    assert np.bincount(cifar.train_labels).tolist() == [500] * 100
+    assert np.bincount(cifar.test_labels).tolist() == [100] * 100
+    assert cifar.superclasses is not None
+    assert np.bincount(cifar.superclasses).tolist() == [5] * 20
+    fruit = np.flatnonzero(cifar.superclasses == 4)  # apple, mushroom, orange, pear, sweet pepper
+    assert fruit.tolist() == [0, 51, 53, 57, 83]
+    means = cifar.train_images.mean(axis=(0, 1, 2)) / 255
+    assert means == pytest.approx([0.5071, 0.4867, 0.4408], abs=2e-3)
+    again = load("cifar100", tmp_path)
+    assert checksum(again) == checksum(cifar)
+    np.testing.assert_array_equal(again.superclasses, cifar.superclasses)
+
+
+@pytest.mark.slow  # half a minute for a quarter of the original
+def test_full_tiny_imagenet(tmp_path: Path) -> None:
+    _linked("tiny-imagenet-200.zip", tmp_path)
+    tiny = load("tiny_imagenet", tmp_path)
+    for images, labels, at_least in (
+        (tiny.train_images, tiny.train_labels, 100),
+        (tiny.test_images, tiny.test_labels, 25),
+    ):
+        per_class = len(labels) // 200
+        assert per_class >= at_least  # some copies of the archive hold a part of every class
+        assert np.bincount(labels).tolist() == [per_class] * 200
+        assert images.shape == (200 * per_class, 64, 64, 3)
+        means = images.mean(axis=(0, 1, 2)) / 255
+        assert means == pytest.approx([0.480, 0.448, 0.398], abs=0.01)
+    assert tiny.superclasses is None
+    assert checksum(load("tiny_imagenet", tmp_path)) == checksum(tiny)
 
 
 def test_packaged_subset_is_typed_balanced_and_shuffled() -> None:

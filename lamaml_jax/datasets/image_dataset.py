@@ -20,7 +20,7 @@ class ImageDataset(NamedTuple):
         test_images: uint8 `[N, H, W, C]`, 0 to 255.
         test_labels: int32 `[N]`, from 0.
         source: one phrase saying where the arrays came from.
-        superclasses: int32 `[C]`, the superclass of each class, where the dataset has them.
+        superclasses: int32, the superclass of each class, where the dataset has them.
     """
 
     name: str

@@ -3,6 +3,7 @@
 Nothing is unpacked to disk, so that no member can be written anywhere. Dimensions: N images, H height, W width.
 """
 
+import gzip
 import io
 import pickle
 import tarfile
@@ -46,12 +47,16 @@ def read_splits(path: Path) -> dict[str, Split]:
             pickles hold anything but arrays and lists.
     """
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            return {name: _split(path, name, _content(path, archive, name)) for name in _NAMES}
+        with gzip.open(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
+            contents = {name: _content(path, archive, name) for name in _NAMES}
+            # Only at its end is the checksum compared, and a tar file may end before.
+            while file.read(2**20):
+                pass
     except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
         raise DatasetError(
             f"{path}: expected a complete gzipped tar file, found: {error}"
         ) from error
+    return {name: _split(path, name, content) for name, content in contents.items()}
 
 
 _NAMES = ("train", "test")
@@ -78,13 +83,17 @@ def _split(path: Path, name: str, content: bytes) -> Split:
         ) from error
     where = f"{path}: expected {name} to hold"
     keys = (b"data", b"fine_labels", b"coarse_labels")
-    if not isinstance(values, dict) or any(key not in values for key in keys):
-        raise DatasetError(f"{where} a dict with data, fine_labels and coarse_labels")
-    data, labels, superclasses = (np.asarray(values[key]) for key in keys)
-    if data.dtype != np.uint8 or data.shape != (len(labels), 3 * SIDE**2) or not len(labels):
+    try:
+        data, labels, superclasses = (np.asarray(values[key]) for key in keys)
+    except (LookupError, TypeError, ValueError):  # no dict, a key missing, lists of unequal lengths
+        raise DatasetError(
+            f"{where} a dict of arrays data, fine_labels and coarse_labels"
+        ) from None
+    is_one_per_label = data.shape == (labels.size, 3 * SIDE**2) and labels.ndim == 1
+    if data.dtype != np.uint8 or not is_one_per_label or not labels.size:
         raise DatasetError(
             f"{where} images of {3 * SIDE**2} bytes, one per label, found {data.dtype} of shape {data.shape} "
-            f"and {len(labels)} labels"
+            f"and labels of shape {labels.shape}"
         )
     for what, found, count in (("labels", labels, 100), ("superclasses", superclasses, 20)):
         is_integer = found.shape == labels.shape and found.dtype.kind in "iu"

@@ -49,7 +49,7 @@ def list_members(path: Path) -> dict[str, Members]:
             names = set(archive.namelist())
             wnids = sorted(_text(path, archive, "wnids.txt").split())
             annotations = _text(path, archive, "val/val_annotations.txt").splitlines()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
         raise DatasetError(f"{path}: expected a complete zip file, found: {error}") from error
     if len(set(wnids)) != NUM_CLASSES or len(wnids) != NUM_CLASSES:
         raise DatasetError(
@@ -73,11 +73,13 @@ def _text(path: Path, archive: zipfile.ZipFile, name: str) -> str:
         return archive.read(f"{_ROOT}/{name}").decode()
     except KeyError:
         raise DatasetError(f"{path}: expected a file {_ROOT}/{name}, found none") from None
+    except (UnicodeDecodeError, RuntimeError) as error:  # the latter if it is encrypted
+        raise DatasetError(f"{path}: expected {name} to be text, found: {error}") from error
 
 
 def _train_images(names: set[str], label_of: dict[str, int]) -> dict[str, int]:
     found = [match for match in map(_TRAIN.fullmatch, names) if match and match["wnid"] in label_of]
-    found.sort(key=lambda match: (match["wnid"], int(match["number"])))
+    found.sort(key=lambda match: (match["wnid"], int(match["number"]), match.string))
     return {match.string: label_of[match["wnid"]] for match in found}
 
 
@@ -99,9 +101,11 @@ def _test_images(
 def _checked_image(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
     try:
         content = archive.read(name)
-        with Image.open(io.BytesIO(content)) as picture:
+        with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
             size = picture.size
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+            if size == (SIDE, SIDE):
+                picture.load()  # Opening it reads no more than its header.
+    except Exception as error:  # A decoder may fail in any way.
         raise DatasetError(f"{path}: expected an image in {name}, found: {error}") from error
     if size != (SIDE, SIDE):
         raise DatasetError(f"{path}: expected {name} to be {SIDE}x{SIDE}, found {size}")
