@@ -15,6 +15,7 @@ from experiments.config import Config, make_config
 from lamaml_jax import datasets, loop, parallel
 
 _TASK = 9  # GEM's work grows with the past tasks
+_FILLED_FIRST = ("gem", "agem", "icarl")  # what they do depends on what they keep of past tasks
 # A task of Split CIFAR-100 takes minutes; a fiftieth of its images takes the same time per update.
 _STREAM = {"split_cifar100": {"samples_per_task": 50}}
 
@@ -105,6 +106,10 @@ def measure(case: Case) -> dict[str, Any]:
     train = parallel.over_runs(functions.train_task, mesh, num_seeds).lower(*args).compile()
     compile_seconds = time.perf_counter() - start
 
+    if case.learner in _FILLED_FIRST:
+        for task in range(_TASK):
+            state, _ = train((seeds, stream, state), (images, np.int32(task)))
+        args = ((seeds, stream, state), args[1])
     seconds = _time(train, args, case.repeats)
     evaluate = parallel.over_runs(functions.evaluate, mesh, num_seeds)
     bounds = (np.int32(0), np.int32(setting.num_tasks))
