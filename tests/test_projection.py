@@ -235,3 +235,18 @@ def test_agem_without_a_reference_leaves_the_gradient_as_it_is() -> None:
     assert_same_bits(project_agem(gradient, jax.tree.map(jnp.zeros_like, gradient)), gradient)
     zero = jax.tree.map(jnp.zeros_like, gradient)
     assert_same_bits(project_agem(zero, gradient), zero)
+
+
+def test_long_gradients_project_as_short_ones_do(x64: None) -> None:
+    """The products of long rows are formed in blocks; the same numbers in short leaves are not."""
+    rng = np.random.default_rng(3)
+    rows, gradient = rng.normal(size=(6, 5000)), rng.normal(size=5000)
+    gradient -= rows.sum(axis=0)
+    whole = project_gem(
+        jnp.asarray(gradient), jnp.asarray(rows), jnp.ones(6, bool), margin=0.1, eps=1e-3
+    )
+    cuts = [1500, 2900, 4100]
+    leaves = [[jnp.asarray(part) for part in np.split(a, cuts, axis=-1)] for a in (gradient, rows)]
+    parts = project_gem(*leaves, jnp.ones(6, bool), margin=0.1, eps=1e-3)
+    assert np.abs(np.asarray(whole) - gradient).max() > 0.1
+    np.testing.assert_allclose(whole, jnp.concatenate(parts), rtol=1e-9, atol=1e-9)
