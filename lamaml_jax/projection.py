@@ -241,7 +241,7 @@ def _gram(memory_gradients: Gradient) -> tuple[jax.Array, jax.Array]:
 
 
 def _own_products(matrix: jax.Array) -> jax.Array:
-    """Return MM' by blocks of columns that stay in the cache: on CPU one product of long rows takes 2.6 times longer."""
+    """Return MM' by blocks of columns that stay in the cache, on CPU 2.6 times faster than one product of long rows."""
     whole = matrix.shape[1] // _BLOCK
 
     def add(i: jax.Array, total: jax.Array) -> jax.Array:

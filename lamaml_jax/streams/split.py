@@ -4,7 +4,7 @@ Dimensions: T tasks, N training and M evaluation examples per task, C classes, K
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, TypeAlias
 
 import chex
@@ -138,6 +138,8 @@ def _split_classes(
     num_tasks = num_classes // classes_per_task if num_tasks is None else num_tasks
     checks.integer("num_tasks", num_tasks, 1, num_classes // classes_per_task)
     draw_classes = _class_draw(dataset, class_order, num_classes, classes_per_task)
+    if samples_per_task is None:
+        samples_per_task = classes_per_task * train.shape[1]
     per_class = _samples_per_class(samples_per_task, classes_per_task, train.shape[1])
     held_out = per_class // 10
     if eval_split == "validation" and not held_out:
@@ -194,17 +196,22 @@ def _rows_by_class(dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
 
 def _class_draw(
     dataset: ImageDataset, class_order: ClassOrder, num_classes: int, classes_per_task: int
-) -> functools.partial[jax.Array]:
+) -> Callable[[chex.PRNGKey], jax.Array]:
     """Return `draw(key) -> classes [C]`, K after K for the tasks in order."""
     checks.choice("class_order", class_order, ClassOrder)
     if class_order == "random":
         return functools.partial(jax.random.permutation, x=num_classes)
     groups = dataset.superclasses
-    sizes = np.bincount(groups) if groups is not None else np.zeros(1, int)
-    if groups is None or set(sizes) != {classes_per_task}:
-        found = "no superclasses" if groups is None else f"superclasses of {sizes.max()} classes"
+    if groups is None:
         raise ValueError(
-            f"class_order is 'superclass'; {dataset.name} has {found}, and classes_per_task is {classes_per_task}."
+            f"class_order is 'superclass'; it must be 'random', as {dataset.name} has no superclasses."
+        )
+    sizes = sorted(set(np.bincount(groups)))
+    if len(groups) != num_classes or sizes != [classes_per_task]:
+        raise ValueError(
+            f"classes_per_task is {classes_per_task}; with class_order 'superclass' the {num_classes} classes must be "
+            f"in superclasses of that size, and {dataset.name} has {len(groups)} in superclasses of "
+            f"{', '.join(map(str, sizes))}."
         )
     by_group = jnp.asarray(np.argsort(groups, kind="stable").reshape(-1, classes_per_task))
 
@@ -213,12 +220,10 @@ def _class_draw(
         within = jax.random.permutation(key_within, by_group, axis=1, independent=True)
         return jax.random.permutation(key_groups, within).ravel()
 
-    return functools.partial(draw)
+    return draw
 
 
-def _samples_per_class(samples_per_task: int | None, classes_per_task: int, available: int) -> int:
-    if samples_per_task is None:
-        return available
+def _samples_per_class(samples_per_task: int, classes_per_task: int, available: int) -> int:
     highest = available * classes_per_task
     checks.integer("samples_per_task", samples_per_task, classes_per_task, highest)
     if samples_per_task % classes_per_task:
