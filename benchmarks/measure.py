@@ -47,9 +47,10 @@ class Case(NamedTuple):
         Raises:
             ValueError: In one sentence, what is wrong with which argument.
         """
-        stream: dict[str, Any] = dict(_STREAM.get(self.benchmark, {}))
-        if self.learner in ("hat", "icarl") and self.benchmark not in _STREAM:
-            stream["heads"] = "per_task"
+        config = self._config(dict(_STREAM.get(self.benchmark, {})))
+        return self._config({"heads": "per_task"}) if config.lacks_task_ids() else config
+
+    def _config(self, stream: dict[str, Any]) -> Config:
         return make_config(
             benchmark=self.benchmark,
             learner=self.learner,

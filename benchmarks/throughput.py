@@ -89,6 +89,7 @@ def _cases() -> list[measure.Case]:
         for seeds in _SEEDS.value
     ]
     for case in cases:
+        presets.require(case.benchmark, case.learner, "single")
         case.config()
     return cases
 

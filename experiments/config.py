@@ -29,23 +29,20 @@ class Images(NamedTuple):
     Attributes:
         num_classes: Of the dataset.
         network: The paper's, `network(num_classes, **options) -> Model`.
-        shape: Of one input.
         eval_batch: Images that are evaluated at once.
     """
 
     num_classes: int
     network: Callable[..., Model]
-    shape: tuple[int, ...]
     eval_batch: int
 
 
 DATASETS = {
-    "mnist": Images(10, networks.mlp, (784,), 1000),
-    "cifar100": Images(100, networks.convnet, (32, 32, 3), 250),
+    "mnist": Images(10, networks.mlp, 1000),
+    "cifar100": Images(100, networks.convnet, 250),
     "tiny_imagenet": Images(
         200,
         functools.partial(networks.convnet, filters=(160,) * 4, hidden=(640, 640)),
-        (64, 64, 3),
         125,
     ),
 }
@@ -64,7 +61,7 @@ class Config:
         seeds: One run each.
         keywords: All of the learner's factory's: preset, overrides and defaults.
         stream: All of the benchmark's factory's.
-        network: All of the network's that are not its shape, such as `precision`.
+        network: All of the network's factory's, such as `precision`.
         eval: Evaluate "all" tasks after every task, or only those that the metrics "needed".
     """
 
@@ -139,10 +136,22 @@ class Config:
         """Return whether the learner needs to know the task at test and is not told."""
         return "task_id" in self.needs() and not self.has_own_heads()
 
+    def require_task_ids(self) -> None:
+        """Check that the learner is told what it needs to know.
+
+        Raises:
+            ValueError: It needs to know the task at test.
+        """
+        if self.lacks_task_ids():
+            raise ValueError(
+                f"learner is {self.learner}, which needs to know the task at test; {self.benchmark} tells it under "
+                "--heads=per_task."
+            )
+
     def is_standard_stream(self) -> bool:
         """Return whether the stream is the paper's, but for the images."""
         own = stream_defaults(self.benchmark)
-        names = ("num_tasks", "samples_per_task", "heads", "classes_per_task")
+        names = {*own} - {"interpolation", "batch_size", "epochs"}
         return all(self.stream[name] == own[name] for name in names if name in own)
 
     def updates_per_batch(self) -> int:
@@ -211,15 +220,21 @@ def make_config(
         network={},
         eval=eval,
     )
-    own = inspect.signature(config.images.network).parameters
-    options = presets.network(benchmark, learner)
-    options |= {name: value for name, value in network.items() if value is not None}
-    for name, value in options.items():
-        if name not in own:
-            raise ValueError(f"{name} is {value!r}; the network of {benchmark} has no {name}.")
-    config = dataclasses.replace(config, network=options)
+    config = dataclasses.replace(config, network=_network(config, network))
     config.needs()  # builds network and learner, which check their static keywords
     return config
+
+
+def _network(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
+    signature = inspect.signature(config.images.network)
+    own = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in own:
+            raise ValueError(
+                f"{name} is {value!r}; the network of {config.benchmark} has no {name}."
+            )
+    return own | presets.network(config.benchmark, config.learner) | given
 
 
 def _stream(

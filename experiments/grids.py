@@ -4,6 +4,7 @@ import itertools
 from typing import Any
 
 MAX_POINTS = 8
+"""As many as any learner may have."""
 
 
 def _product(**axes: tuple[Any, ...]) -> list[dict[str, Any]]:

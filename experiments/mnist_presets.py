@@ -25,6 +25,7 @@ _RELEASED = {
     "clip_norm": 2.0,
 }
 _TEXT_REPLAY = {"replacement": False, "age_inclusive": False}
+_TEXT_GLANCES = {**_TEXT_REPLAY, "shuffle_glances": False}
 _TEXT = {
     **_TEXT_REPLAY,
     "order": "second",
@@ -33,6 +34,7 @@ _TEXT = {
     "push_epochs": "every",
     "shuffle_glances": False,
 }
+_TEXT_LA_ER = {**_TEXT_GLANCES, "order": "second", "inner_lr_relu": False}
 _ONE_BY_ONE = {"examples_per_step": 1}
 # MER's scripts estimate the Fisher information by the squared gradient of the mean loss on ten examples.
 _MER_FISHER = {**_ONE_BY_ONE, "fisher": "batch", "fisher_labels": "data", "fisher_examples": 10}
@@ -53,7 +55,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "sync_la_maml": _look_ahead(lr_init=0.15, lr_lr=0.1, outer_lr=0.3, glances=5, memory=200),
         "c_maml": _look_ahead(inner_lr=0.1, outer_lr=0.1, glances=5, memory=200),
-        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, _TEXT_REPLAY),
+        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, _TEXT_GLANCES),
         "mer": Preset(
             {
                 **{"lr": 0.1, "within_batch_lr": 0.01, "across_batch_lr": 1.0},
@@ -63,10 +65,11 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "gem": Preset({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
         "ewc": Preset({**_MER_FISHER, "lr": 0.001, "penalty": 200.0}),
-        "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.3, "lr_lr": 0.1}, _TEXT_REPLAY),
+        "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.3, "lr_lr": 0.1}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 200, "lr": 0.003, "replay_batch": 50}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 0.3, "std_init": 0.05}),
         "meta_bgd": _look_ahead(
+            {"redraw_per_sample": False},
             inner_steps=3,
             mc_samples=2,
             glances=3,
@@ -89,7 +92,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "sync_la_maml": _look_ahead(lr_init=0.15, lr_lr=0.1, outer_lr=0.1, glances=5, memory=200),
         "c_maml": _look_ahead(inner_lr=0.03, outer_lr=0.1, glances=5, memory=200),
-        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, _TEXT_REPLAY),
+        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, _TEXT_GLANCES),
         "mer": Preset(
             {
                 **{"lr": 0.03, "within_batch_lr": 0.03, "across_batch_lr": 1.0},
@@ -99,10 +102,11 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "gem": Preset({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
         "ewc": Preset({**_MER_FISHER, "lr": 0.01, "penalty": 20.0}),
-        "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.3, "lr_lr": 0.1}, _TEXT_REPLAY),
+        "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.3, "lr_lr": 0.1}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 200, "lr": 0.01, "replay_batch": 10}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 10.0, "std_init": 0.02}),
         "meta_bgd": _look_ahead(
+            {"redraw_per_sample": False},
             inner_steps=3,
             mc_samples=2,
             glances=3,
@@ -125,7 +129,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         "c_maml": _look_ahead(inner_lr=0.03, outer_lr=0.15, glances=5, memory=500),
         "er": Preset(
             {**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 25, "memory": 500},
-            {**_TEXT_REPLAY, "replay_batch": 10},
+            {**_TEXT_GLANCES, "replay_batch": 10},
         ),
         "mer": Preset(
             {
@@ -136,10 +140,11 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "gem": Preset({**_ONE_BY_ONE, "lr": 0.003, "margin": 0.1, "memory": 500}),
         "ewc": Preset({**_MER_FISHER, "lr": 0.003, "penalty": 2.0}),
-        "la_er": Preset({**_LA_ER, "memory": 500, "lr_init": 0.3, "lr_lr": 0.1}, _TEXT_REPLAY),
+        "la_er": Preset({**_LA_ER, "memory": 500, "lr_init": 0.3, "lr_lr": 0.1}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 500, "lr": 0.01, "replay_batch": 10}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 10.0, "std_init": 0.02}),
         "meta_bgd": _look_ahead(
+            {"redraw_per_sample": False},
             inner_steps=3,
             mc_samples=2,
             glances=3,
@@ -150,6 +155,9 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "ucb": Preset({"mc_samples": 3, "clip_norm": 2.0, "lr": 0.5, "kl_weight": 0.02}),
         "hat": Preset({"lr": 0.05, "sparsity": 1.5, "s_max": 100.0}),
+        "icarl": Preset(
+            {"memory": 500, "lr": 0.1, "memory_strength": 1.0, "features": "penultimate"}
+        ),
         "online": Preset({**_ONE_BY_ONE, "lr": 0.003}),
         "iid": Preset({"lr": 0.1}),
     },

@@ -61,10 +61,16 @@ def require(benchmark: str, learner: str, protocol: Protocol) -> None:
         )
 
 
-def command(benchmark: str, learner: str) -> str:
-    """Return the command that runs a preset."""
+def command(benchmark: str, learner: str, protocol: Protocol = "single") -> str:
+    """Return the command that runs a preset; on MNIST, HAT and iCaRL need heads per task."""
+    mnist = benchmark.startswith("mnist")
+    options = [
+        *(["--heads=per_task"] if mnist and learner in ("hat", "icarl") else []),
+        *(["--protocol=multi"] if protocol == "multi" else []),
+        f"--num_seeds={5 if mnist else 3}",
+    ]
     return (
-        f"python -m experiments.train --benchmark={benchmark} --learner={learner} --num_seeds=5 "
+        f"python -m experiments.train --benchmark={benchmark} --learner={learner} {' '.join(options)} "
         f"--data_dir=DATA --workdir=runs/{benchmark}/{learner}"
     )
 
@@ -78,20 +84,22 @@ def _preset(benchmark: str, learner: str) -> Preset:
 
 
 def main() -> None:
-    """Print every preset."""
+    """Print every preset, with what was measured with it in any protocol and with any heads."""
     with MEASURED_RESULTS.open() as file:
-        rows = [
-            r for r in csv.DictReader(file) if (r["protocol"], r["heads"]) == ("single", "shared")
-        ]
-    measured = {(row["benchmark"], row["learner"]): row for row in rows}
+        rows = list(csv.DictReader(file))
     for benchmark, learners in PRESETS.items():
         for learner, preset in learners.items():
             print(command(benchmark, learner))
             print("  " + ", ".join(f"{name}={value}" for name, value in preset.keywords.items()))
-            if row := measured.get((benchmark, learner)):
-                bti = f", BTI {row['bti_mean']}" if row["bti_mean"] else ""
-                took = f"took {row['minutes']} minutes on 2 CPU cores; " if row["minutes"] else ""
-                print(f"  {took}RA {row['ra_mean']}{bti}")
+            for row in rows:
+                if (row["benchmark"], row["learner"]) == (benchmark, learner):
+                    print(f"  {_result(row)}")
+
+
+def _result(row: dict[str, str]) -> str:
+    took = f"took {row['minutes']} minutes on 2 CPU cores; " if row["minutes"] else ""
+    bti = f", BTI {row['bti_mean']}" if row["bti_mean"] else ""
+    return f"{row['protocol']} pass, heads {row['heads']}, {row['num_seeds']} seeds: {took}RA {row['ra_mean']}{bti}"
 
 
 if __name__ == "__main__":

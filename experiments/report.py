@@ -107,7 +107,8 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         cells = [_plus_minus(summary, name) for name in ("ra", "la", "bti")]
         cells += [_plus_minus(paper, name) for name in ("ra", "bti")]
         diverged = summary["diverged_seeds"]
-        note = f" (seeds {', '.join(map(str, diverged))} diverged)" if diverged else ""
+        seeds = "seed" if len(diverged) == 1 else "seeds"
+        note = f" ({seeds} {', '.join(map(str, diverged))} diverged)" if diverged else ""
         lines.append(f"| {TITLES[summary['learner']]}{note} | {' | '.join(cells)} |")
     if any(paper_values(s) and s["data"] == "mnist_subset" for s in summaries):
         lines.append(

@@ -150,6 +150,8 @@ def _run() -> None:
         print(
             f"Left out, since they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
         )
+    if _LEARNER.value == ["all"] and (rest := _without_preset()):
+        print(f"Left out, since they have no preset here: {', '.join(rest)}")
     print("Pictures:", *pictures, sep="\n  ")
 
 
@@ -195,13 +197,16 @@ def _configs() -> list[Config]:
 
 def _with_task_ids(configs: list[Config]) -> tuple[list[Config], list[str]]:
     """Return the runs that know the tasks they need to know, and the learners of `all` that are left out."""
+    if _LEARNER.value != ["all"]:
+        for config in configs:
+            config.require_task_ids()
     lacking = [config.learner for config in configs if config.lacks_task_ids()]
-    if lacking and _LEARNER.value != ["all"]:
-        raise ValueError(
-            f"learner is {', '.join(lacking)}, which needs to know the task at test; "
-            f"{_BENCHMARK.value} tells it under --heads=per_task."
-        )
-    return [config for config in configs if not config.lacks_task_ids()], lacking
+    return [config for config in configs if config.learner not in lacking], lacking
+
+
+def _without_preset() -> list[str]:
+    known = presets.names(_BENCHMARK.value, _PROTOCOL.value)  # type: ignore[arg-type]
+    return [learner for learner in LEARNERS if learner not in known]
 
 
 def _for_learner(learner: str, learners: Sequence[str], overrides: list[str]) -> list[str]:

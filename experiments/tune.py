@@ -6,13 +6,14 @@ Every point of the learner's grid (`experiments.grids`) is run on the preset's s
 training data held out; the retained accuracy there, mean over seeds, chooses. Test data are not touched. Runs resume.
 """
 
+import math
 import pathlib
 import sys
 from collections.abc import Sequence
 
 from absl import app, flags, logging
 
-from experiments import backend, runner
+from experiments import backend, runner, workdirs
 from experiments.config import Config, make_config
 from experiments.grids import GRIDS
 from lamaml_jax import datasets, hyper
@@ -33,21 +34,24 @@ def main(argv: Sequence[str]) -> None:
     """Run the grids and print what each point gives, the best first."""
     logging.set_verbosity(logging.WARNING)
     try:
-        for learner in _LEARNER.value:
-            if learner not in GRIDS:
-                raise ValueError(hyper.unknown("learner with a grid", learner, GRIDS))
         runs = {learner: _configs(learner) for learner in _LEARNER.value}
         dataset = datasets.load(next(iter(runs.values()))[0].dataset, _DATA_DIR.value)
-        for learner, configs in runs.items():
-            _tune(learner, configs, dataset)
-    except (ValueError, datasets.DatasetError) as error:
+        for configs in runs.values():
+            configs[0].make_benchmark(dataset)
+            for config in configs:
+                workdirs.check(_folder(config), config, dataset)
+        for configs in runs.values():
+            _tune(configs, dataset)
+    except (ValueError, OSError, datasets.DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
 def _configs(learner: str) -> list[Config]:
+    if learner not in GRIDS:
+        raise ValueError(hyper.unknown("learner with a grid", learner, GRIDS))
     stream = {"num_tasks": _NUM_TASKS.value, "heads": _HEADS.value, "eval_split": "validation"}
-    return [
+    configs = [
         make_config(
             benchmark=_BENCHMARK.value,
             learner=learner,
@@ -60,18 +64,31 @@ def _configs(learner: str) -> list[Config]:
         )
         for point in GRIDS[learner]
     ]
+    configs[0].require_task_ids()
+    return configs
 
 
-def _tune(learner: str, configs: list[Config], dataset: datasets.ImageDataset) -> None:
+def _folder(config: Config) -> pathlib.Path:
+    heads = "per_task" if config.has_own_heads() else "shared"
+    stream = f"{config.benchmark}-{config.protocol}-{heads}-{config.stream['num_tasks']}"
+    return pathlib.Path(_WORKDIR.value) / stream / config.learner / _point(config).replace(" ", ",")
+
+
+def _point(config: Config) -> str:
+    return " ".join(f"{name}={config.keywords[name]}" for name in GRIDS[config.learner][0])
+
+
+def _tune(configs: list[Config], dataset: datasets.ImageDataset) -> None:
     results = []
-    for config, point in zip(configs, GRIDS[learner], strict=True):
-        text = ",".join(f"{name}={value}" for name, value in point.items())
-        folder = pathlib.Path(_WORKDIR.value) / _BENCHMARK.value / learner / text
-        summary = runner.run(config, dataset, folder)
-        results.append((summary["ra_mean"], summary["bti_mean"], text))
-    print(f"{learner} on {_BENCHMARK.value}: validation RA, BTI")
-    for ra, bti, text in sorted(results, key=lambda result: -(result[0] or 0)):
-        print(f"  {ra or float('nan'):6.2f} {bti or float('nan'):6.2f}  {text}")
+    for config in configs:
+        summary = runner.run(config, dataset, _folder(config))
+        ra, bti = (
+            math.nan if summary[name] is None else summary[name] for name in ("ra_mean", "bti_mean")
+        )
+        results.append((ra, bti, _point(config)))
+    print(f"{configs[0].learner} on {configs[0].benchmark}: validation RA, BTI")
+    for ra, bti, text in sorted(results, key=lambda r: -r[0] if math.isfinite(r[0]) else math.inf):
+        print(f"  {ra:6.2f} {bti:6.2f}  {text}")
 
 
 if __name__ == "__main__":

@@ -265,13 +265,25 @@ def test_it_works_with_images_and_a_convolutional_network() -> None:
     assert np.isfinite(learner.predict(state, images(make_batch(1)).x, jnp.int32(0))[:, :2]).all()
 
 
+def test_classes_that_find_no_slot_have_no_exemplar_and_are_not_predicted() -> None:
+    learner = icarl(MODEL, SETTING, memory=4)
+    state = learner.init(KEY, make_batch(0))
+    for task in range(3):
+        state = learner.end_task(KEY, state, make_batch(99, task, 40))
+    assert sorted(state.memory.y[state.memory.valid].tolist()) == [0, 1, 2, 3]
+    scores = learner.predict(state, make_batch(1, 2).x, jnp.int32(2))[:, 4:]
+    assert np.all(scores == np.finfo(np.float32).min)
+    state, info = learner.update(KEY, state, make_batch(1, 2))
+    assert np.isfinite(info["loss"])
+
+
 def test_a_model_without_features_and_a_memory_too_small_are_refused() -> None:
     bare = Model(MODEL.init, MODEL.apply)
     with pytest.raises(ValueError, match="features is 'penultimate'; it must be 'logits'"):
         icarl(bare, SETTING)
     icarl(bare, SETTING, features="logits")
-    with pytest.raises(ValueError, match="memory is 5; it must hold an exemplar of each of 6"):
-        icarl(MODEL, SETTING, memory=5)
+    with pytest.raises(ValueError, match="memory is 1; it must be an integer >= 2"):
+        icarl(MODEL, SETTING, memory=1)
     uneven = SETTING._replace(class_mask=SETTING.class_mask | (np.arange(6) == 0))
     with pytest.raises(ValueError, match="class_mask has from 2 to 3 classes per task"):
         icarl(MODEL, uneven)

@@ -4,15 +4,20 @@ import csv
 import dataclasses
 import json
 import pathlib
+import struct
 import subprocess
 import sys
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import measure
-from experiments import collect, presets, storage_table
+from experiments import collect, grids, presets, storage_table
 from experiments.config import Config, make_config
+from lamaml_jax import LEARNERS, hyper
+
+ROOT = pathlib.Path(measure.__file__).parents[1]
 
 ALL = [
     (benchmark, learner) for benchmark in presets.PRESETS for learner in presets.PRESETS[benchmark]
@@ -99,6 +104,10 @@ def test_presets_are_listed_with_command_and_result(capsys: pytest.CaptureFixtur
     for benchmark, learner in ALL:
         assert presets.command(benchmark, learner) in printed
     assert "RA 76.92, BTI -8.86" in printed
+    assert "--learner=icarl --heads=per_task" in printed
+    assert (
+        "multi pass, heads per_task, 5 seeds: took 1.8 minutes on 2 CPU cores; RA 78.71" in printed
+    )
 
 
 def test_example_gradients_are_counted_by_hand() -> None:
@@ -107,14 +116,64 @@ def test_example_gradients_are_counted_by_hand() -> None:
         assert measure.gradients_per_batch(preset("mnist_rotations", learner), 9) == count
 
 
+def test_no_grid_has_more_points_than_allowed_and_all_its_settings_are_taken() -> None:
+    for learner, points in grids.GRIDS.items():
+        assert 1 < len(points) <= grids.MAX_POINTS
+        for point in points:
+            assert hyper.part_floats(LEARNERS[learner], point)
+
+
+def run_script(module: str, *options: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", module, *options]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def test_the_demo_takes_further_flags(tmp_path: pathlib.Path) -> None:
+    options = ["--smoke", "--learner=online,er", f"--workdir={tmp_path}"]
+    printed = run_script("experiments.demo", *options).stdout
+    assert "| ER |" in printed
+    assert str(tmp_path / "comparison.png") in printed
+
+
+def write_mnist(folder: pathlib.Path) -> None:
+    """Write archives of noise with as many images as two small tasks need."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for prefix, count in (("train", 1200), ("t10k", 50)):
+        images, labels = rng.integers(0, 256, (count, 28, 28)), rng.integers(0, 10, count)
+        for name, magic, array in (("images-idx3", 2051, images), ("labels-idx1", 2049, labels)):
+            header = struct.pack(f">{1 + array.ndim}I", magic, *array.shape)
+            content = header + array.astype(np.uint8).tobytes()
+            (folder / f"{prefix}-{name}-ubyte").write_bytes(content)
+
+
+@pytest.mark.slow
+def test_tuning_compares_validation_accuracies_of_other_seeds(tmp_path: pathlib.Path) -> None:
+    write_mnist(tmp_path / "manual")
+    options = ["--num_tasks=2", "--num_seeds=1", f"--data_dir={tmp_path}", f"--workdir={tmp_path}"]
+    printed = run_script("experiments.tune", "--learner=iid", *options).stdout
+    assert printed.count("lr=") == len(grids.GRIDS["iid"])
+    configs = list(tmp_path.glob("mnist_rotations-single-shared-2/iid/*/config.json"))
+    assert len(configs) == len(grids.GRIDS["iid"])
+    for path in configs:
+        settings = json.loads(path.read_text())["settings"]
+        assert settings["stream"]["eval_split"] == "validation"
+        assert settings["seeds"] == [100]
+
+
+def test_tuning_refuses_before_any_run(tmp_path: pathlib.Path) -> None:
+    options = [f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'runs'}"]
+    error = run_script("experiments.tune", "--learner=agem,icarl", *options, status=2).stderr
+    assert "icarl, which needs to know the task at test" in error and "--heads=per_task" in error
+    assert not (tmp_path / "runs").exists()
+
+
 @pytest.mark.slow
 def test_throughput_prints_a_table_and_writes_it_as_json(tmp_path: pathlib.Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.throughput", "--learner=online,icarl"]
     options = ["--num_seeds=2", "--repeats=1", f"--json={tmp_path / 'speed.json'}"]
-    root = pathlib.Path(measure.__file__).parents[1]
-    done = subprocess.run(
-        [*command, *options], cwd=root, capture_output=True, text=True, check=True
-    )
+    done = run_script("benchmarks.throughput", "--learner=online,icarl", *options)
     assert "| online | 2 |" in done.stdout and "| icarl | 2 |" in done.stdout
     written = json.loads((tmp_path / "speed.json").read_text())
     assert written["product_rate"]["gflops"] > 0
@@ -142,5 +201,10 @@ def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
     (tmp_path / "summary.json").write_text(json.dumps({"data": "mnist_subset"}))
     with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
+        collect.main([str(tmp_path)])
+    settings["seeds"], settings["stream"]["num_tasks"] = [0, 1, 2, 3, 4], 20
+    settings["stream"]["heads"], settings["network"]["precision"] = "shared", "bfloat16"
+    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    with pytest.raises(SystemExit, match="it differs in precision, data"):
         collect.main([str(tmp_path)])
     assert presets.MEASURED_RESULTS.read_bytes() == before

@@ -226,9 +226,8 @@ def _learner(
         return GemState(model.init(key, example.x), rings)
 
     def update(key: chex.PRNGKey, state: GemState, batch: Batch) -> tuple[GemState, Info]:
-        task = batch.task[
-            0
-        ]  # not of a mapped axis if seeds are: the loops over past tasks end there for all
+        # Not of a mapped axis if seeds are: the loops over past tasks end there for all.
+        task = batch.task[0]
 
         def use(
             key: chex.PRNGKey, carry: tuple[GemState, Any], piece: Batch

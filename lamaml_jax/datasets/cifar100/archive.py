@@ -18,6 +18,7 @@ from lamaml_jax.datasets.image_dataset import DatasetError
 
 SIDE = 32
 _FOLDER = "cifar-100-python"
+_NAMES = ("train", "test")
 # What a pickled array of bytes is made of, under the names of numpy 1 and 2; `_codecs.encode` makes bytes of a string.
 _ADMITTED = {
     ("numpy", "ndarray"),
@@ -57,9 +58,6 @@ def read_splits(path: Path) -> dict[str, Split]:
             f"{path}: expected a complete gzipped tar file, found: {error}"
         ) from error
     return {name: _split(path, name, content) for name, content in contents.items()}
-
-
-_NAMES = ("train", "test")
 
 
 def _content(path: Path, archive: tarfile.TarFile, name: str) -> bytes:
