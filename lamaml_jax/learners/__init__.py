@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lamaml_jax.learners.bgd import bgd, meta_bgd
+from lamaml_jax.learners.bgd import bgd
 from lamaml_jax.learners.c_maml import c_maml
 from lamaml_jax.learners.er import er
 from lamaml_jax.learners.ewc import ewc
@@ -12,6 +12,7 @@ from lamaml_jax.learners.icarl import icarl
 from lamaml_jax.learners.la_er import la_er
 from lamaml_jax.learners.la_maml import la_maml, sync_la_maml
 from lamaml_jax.learners.mer import mer
+from lamaml_jax.learners.meta_bgd import meta_bgd
 from lamaml_jax.learners.online import iid, online
 from lamaml_jax.learners.ucb import ucb
 from lamaml_jax.types import Learner
