@@ -82,7 +82,7 @@ def product_rate() -> dict[str, Any]:
 
 def measure(case: Case) -> dict[str, Any]:
     """Time the training on a task, and the evaluation of all."""
-    backend.configure()
+    backend.configure(case.benchmark, case.num_seeds)
     jax.config.update("jax_enable_compilation_cache", False)
     config = case.config()
     dataset = (

@@ -7,7 +7,7 @@ import sys
 
 from absl import app
 
-from experiments import backend, train
+from experiments import train
 
 _FLAGS = (
     "--benchmark=mnist_rotations",
@@ -18,5 +18,4 @@ _FLAGS = (
 )
 
 if __name__ == "__main__":
-    backend.configure()
-    app.run(train.main, argv=[sys.argv[0], *_FLAGS, *sys.argv[1:]])
+    app.run(train.script, argv=[sys.argv[0], *_FLAGS, *sys.argv[1:]])

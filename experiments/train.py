@@ -114,6 +114,12 @@ _OVERWRITE = flags.DEFINE_bool(
 )
 
 
+def script(argv: Sequence[str]) -> None:
+    """Set JAX up and run what the flags say."""
+    backend.configure(_BENCHMARK.value, _num_seeds())
+    main(argv)
+
+
 def main(argv: Sequence[str]) -> None:
     """Run what the flags say."""
     logging.set_verbosity(logging.WARNING)  # orbax tells of every file
@@ -165,10 +171,9 @@ def _configs() -> list[Config]:
         raise ValueError(
             f"learner is {','.join(learners)!r}; it must name one or more different learners."
         )
-    num_seeds = _NUM_SEEDS.value
+    num_seeds = _num_seeds()
     stream = {name: flag.value for name, flag in _STREAM.items()}
     if _SMOKE.value:
-        num_seeds = num_seeds if _NUM_SEEDS.present else 2
         for name, value in {"num_tasks": 3, "samples_per_task": 100}.items():
             stream[name] = value if stream[name] is None else stream[name]
     if num_seeds < 1:
@@ -193,6 +198,10 @@ def _configs() -> list[Config]:
         )
         for learner in learners
     ]
+
+
+def _num_seeds() -> int:
+    return 2 if _SMOKE.value and not _NUM_SEEDS.present else _NUM_SEEDS.value
 
 
 def _with_task_ids(configs: list[Config]) -> tuple[list[Config], list[str]]:
@@ -230,5 +239,4 @@ def _dataset(name: str) -> datasets.ImageDataset:
 
 
 if __name__ == "__main__":
-    backend.configure()
-    app.run(main)
+    app.run(script)

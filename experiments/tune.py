@@ -30,6 +30,12 @@ _NUM_SEEDS = flags.DEFINE_integer("num_seeds", 2, "Runs per point", lower_bound=
 FIRST_SEED = 100
 
 
+def script(argv: Sequence[str]) -> None:
+    """Set JAX up and run the grids."""
+    backend.configure(_BENCHMARK.value, _NUM_SEEDS.value)
+    main(argv)
+
+
 def main(argv: Sequence[str]) -> None:
     """Run the grids and print what each point gives, the best first."""
     logging.set_verbosity(logging.WARNING)
@@ -92,5 +98,4 @@ def _tune(configs: list[Config], dataset: datasets.ImageDataset) -> None:
 
 
 if __name__ == "__main__":
-    backend.configure()
-    app.run(main)
+    app.run(script)

@@ -1,7 +1,8 @@
 """Many runs in one compiled program: seeds, and points of a sweep, over all devices.
 
 The runs are an axis of a device mesh. On CPU every device takes its runs one after the other: small products are
-faster one by one than batched, and a run's numbers do not depend on the runs beside it. On accelerators the runs of a
+faster one by one than batched, and a run's numbers do not depend on the runs beside it. A product stays on one core,
+but where there is just one CPU device, which takes all. On accelerators the runs of a
 device are batched with vmap.
 
 Dimensions: S runs, D devices.
@@ -51,7 +52,7 @@ def over_runs(function: Callable[..., Any], mesh: Mesh, num_runs: int) -> jax.st
     split, whole = PartitionSpec(_AXIS), PartitionSpec()
     return jax.jit(
         jax.shard_map(shard, mesh=mesh, in_specs=(split, whole), out_specs=split, check_vma=False),
-        compiler_options={"xla_cpu_multi_thread_eigen": False} if on_cpu else None,
+        compiler_options={"xla_cpu_multi_thread_eigen": mesh.size == 1} if on_cpu else None,
     )
 
 

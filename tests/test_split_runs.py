@@ -3,6 +3,8 @@
 import functools
 import json
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -77,3 +79,37 @@ def test_a_run_says_how_many_images_a_task_has(tmp_path: pathlib.Path) -> None:
     assert summary == json.loads((tmp_path / "summary.json").read_text())
     table = report.comparison_table([summary])
     assert "45 training images, evaluated on 10" in table
+
+
+@pytest.mark.slow
+def test_a_seed_alone_on_all_cores_has_the_bits_of_one_beside_others(
+    tmp_path: pathlib.Path,
+) -> None:
+    """With the paper's network, whose products a single seed shares between the cores."""
+    code = """
+import pathlib, sys
+sys.path.insert(0, "tests")
+from experiments import backend
+num_seeds = int(sys.argv[1])
+backend.configure("split_cifar100", num_seeds)
+import jax, test_split_runs
+from experiments import runner
+expected = 1 if num_seeds == 1 else backend._num_cores()
+assert jax.device_count() == expected, jax.devices()
+config = test_split_runs.small(
+    "la_maml", "glances=2", seeds=tuple(range(num_seeds)), network={}, eval="needed"
+)
+runner.run(config, test_split_runs.photographs(), pathlib.Path(sys.argv[2]))
+"""
+    results = []
+    for num_seeds in (1, 3):
+        folder = tmp_path / str(num_seeds)
+        command = [sys.executable, "-c", code, str(num_seeds), str(folder)]
+        subprocess.run(command, cwd=pathlib.Path(__file__).parents[1], check=True)
+        results.append(np.load(folder / "results.npz"))
+    alone, beside = results
+    for name in ("accuracy", "loss", "gradient_norm", "lr_gradient_norm"):
+        np.testing.assert_array_equal(alone[name][0], beside[name][0], err_msg=name)
+    # The cores share this sum as well, which nothing but the report depends on.
+    np.testing.assert_allclose(alone["rate_mean"][0], beside["rate_mean"][0], rtol=1e-5)
+    assert not np.array_equal(beside["loss"][0], beside["loss"][1])
