@@ -116,6 +116,7 @@ def icarl(
         examples_per_step = setting.batch_size
     heads = _heads(setting.class_mask)
     checks.integer("glances", glances, 1)
+    checks.integer("memory", memory, 1)
     checks.integer("memory", memory, heads.shape[1])
     checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
     checks.choice("features", features, Features)
