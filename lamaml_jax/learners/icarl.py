@@ -15,6 +15,14 @@ import numpy as np
 import optax
 
 from lamaml_jax import checks
+from lamaml_jax.exemplars import (
+    Exemplars,
+    add_sets,
+    class_means,
+    herd,
+    one_per_set,
+    squared_distances,
+)
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces, sgd_step
@@ -22,30 +30,6 @@ from lamaml_jax.updates import scan_pieces, sgd_step
 Features: TypeAlias = Literal["penultimate", "logits"]
 
 _CHUNK = 100  # examples that pass through the network at once where there may be thousands
-
-
-class Exemplars(NamedTuple):
-    """The memory: M slots shared equally by the exemplar sets, one set per class and task that have ended.
-
-    With n sets, set k has the slots from k * (M // n) up to (k + 1) * (M // n), in the order of herding; a set of a
-    class with fewer examples leaves its last slots invalid. Where n exceeds M, the last sets have none.
-
-    Attributes:
-        x: Inputs `[M, ...]`.
-        y: Labels `[M]`.
-        task: Task ids `[M]`.
-        valid: bool `[M]`, the slots that hold an exemplar.
-        targets: `[M, H]`, the probabilities that the network gave to the classes of the exemplar's own task when a
-            task ended last.
-        num_sets: int32 scalar, n.
-    """
-
-    x: jax.Array
-    y: jax.Array
-    task: jax.Array
-    valid: jax.Array
-    targets: jax.Array
-    num_sets: jax.Array
 
 
 class IcarlState(NamedTuple):
@@ -145,7 +129,7 @@ def icarl(
         strength = jnp.where(piece.valid.any(), memory_strength, 0)
 
         def glance(params: Params, key: chex.PRNGKey) -> tuple[Params, Info]:
-            drawn = _one_per_set(key, state.memory, num_old_sets)
+            drawn = one_per_set(key, state.memory, num_old_sets)
 
             def objective(params: Params, piece: Batch) -> jax.Array:
                 return loss_fn(params, piece) + strength * distillation(params, drawn)
@@ -168,7 +152,7 @@ def icarl(
             embedded = jnp.where(jnp.asarray(setting.class_mask)[task], embedded, 0)
         members = (data.y == jnp.asarray(heads)[task][:, None]) & data.valid
         picks, found = herd(embedded, members, memory // heads.shape[1])
-        kept = _add_sets(state.memory, data, picks, found)
+        kept = add_sets(state.memory, data, picks, found)
         logits = _in_chunks(functools.partial(own_logits, params), kept.x, kept.task)
         return IcarlState(params, kept._replace(targets=jax.nn.softmax(logits)))
 
@@ -178,44 +162,14 @@ def icarl(
         params, kept = state
         exemplars = _in_chunks(functools.partial(embed, params), kept.x)
         members = (kept.y == jnp.arange(setting.num_classes)[:, None]) & kept.valid
-        means = _means(exemplars, members)
+        means = class_means(exemplars, members)
         if features == "penultimate":
             means = _to_unit_length(means)
-        scores = -_squared_distances(embed(params, x), means)
+        scores = -squared_distances(embed(params, x), means)
         scores = jnp.where(members.any(axis=1), scores, jnp.finfo(scores.dtype).min)
         return task_scores(scores, setting.class_mask, task)
 
     return Learner(init, update, predict, end_task, frozenset({"task_id", "task_data"}))
-
-
-def herd(features: jax.Array, members: jax.Array, num_picks: int) -> tuple[jax.Array, jax.Array]:
-    """Pick examples of each class one by one, so that their mean stays nearest to the class's (Algorithm 4).
-
-    The k-th pick is the example, of those not picked before, that minimises || mu - (phi(x) + sum phi(picked)) / k ||.
-
-    Args:
-        features: phi, `[N, D]`.
-        members: bool `[H, N]`, the examples of each class.
-        num_picks: P.
-
-    Returns:
-        The picks as rows of `features`, `[P, H]`, and where a class had an example left to pick, bool `[P, H]`.
-    """
-    means = _means(features, members)
-    classes = jnp.arange(members.shape[0])
-
-    def pick(
-        carry: tuple[jax.Array, jax.Array], k: jax.Array
-    ) -> tuple[tuple[jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
-        total, left = carry
-        distances = _squared_distances(k * means - total, features)
-        rows = jnp.where(left, distances, jnp.inf).argmin(axis=1)
-        found = left.any(axis=1)
-        total = total + jnp.where(found[:, None], features[rows], 0)
-        return (total, left.at[classes, rows].set(False)), (rows, found)
-
-    _, picked = jax.lax.scan(pick, (jnp.zeros_like(means), members), jnp.arange(1, num_picks + 1))
-    return picked
 
 
 def _heads(class_mask: np.ndarray) -> np.ndarray:
@@ -240,64 +194,9 @@ def _embedding(model: Model, features: Features) -> Callable[[Params, jax.Array]
     return lambda params, x: _to_unit_length(penultimate(params, x))
 
 
-def _one_per_set(key: chex.PRNGKey, memory: Exemplars, num_sets: int) -> Exemplars:
-    """Draw one exemplar of each of the first `num_sets` sets; rows of sets that are not there are not valid."""
-    slots = jnp.arange(memory.y.shape[0])
-    share = _share(len(slots), memory.num_sets)
-    counts = jnp.zeros(num_sets, jnp.int32).at[slots // share].add(memory.valid, mode="drop")
-    ranks = jax.random.randint(key, (num_sets,), 0, jnp.maximum(counts, 1))
-    rows = jnp.arange(num_sets) * share + ranks
-    x, y, task, targets = (
-        a.at[rows].get(mode="clip") for a in (memory.x, memory.y, memory.task, memory.targets)
-    )
-    return memory._replace(x=x, y=y, task=task, targets=targets, valid=counts > 0)
-
-
-def _add_sets(memory: Exemplars, data: Batch, picks: jax.Array, found: jax.Array) -> Exemplars:
-    """Cut the sets to their new share and append those of `picks`, rows of `data`."""
-    slots = jnp.arange(memory.y.shape[0])
-    old = memory.num_sets
-    new = old + picks.shape[1]
-    old_share, share = (_share(len(slots), n) for n in (old, new))
-    index, rank = slots // share, slots % share
-    is_kept = index < old
-    source = jnp.where(is_kept, index * old_share + rank, 0)
-    # Slots beyond the last set name a pick that is not there; they are filled with any and not valid.
-    row = picks.at[rank, index - old].get(mode="clip")
-    is_added = ~is_kept & (index < new) & found.at[rank, index - old].get(mode="clip")
-
-    def fill(kept: jax.Array, offered: jax.Array) -> jax.Array:
-        where_kept = is_kept.reshape(-1, *[1] * (kept.ndim - 1))
-        return jnp.where(where_kept, kept[source], offered[row])
-
-    return Exemplars(
-        fill(memory.x, data.x),
-        fill(memory.y, data.y),
-        fill(memory.task, data.task),
-        jnp.where(is_kept, memory.valid[source], is_added),
-        memory.targets,
-        new,
-    )
-
-
-def _share(num_slots: int, num_sets: jax.Array) -> jax.Array:
-    return jnp.maximum(num_slots // jnp.maximum(num_sets, 1), 1)
-
-
-def _means(features: jax.Array, members: jax.Array) -> jax.Array:
-    """Return the mean features `[H, D]` of each class's members, bool `[H, N]`; 0 where it has none."""
-    weights = members.astype(features.dtype)
-    return weights @ features / jnp.maximum(weights.sum(axis=1, keepdims=True), 1)
-
-
 def _to_unit_length(features: jax.Array) -> jax.Array:
     norms = jnp.linalg.norm(features, axis=-1, keepdims=True)
     return features / jnp.maximum(norms, jnp.finfo(features.dtype).tiny)
-
-
-def _squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
-    """Return `|| a_i - b_j ||^2` of all rows."""
-    return (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
 
 
 def _in_chunks(fn: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
