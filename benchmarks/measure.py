@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.flops import product_flops
 from experiments import backend
 from experiments.config import Config, make_config
-from lamaml_jax import datasets, loop, parallel
+from lamaml_jax import datasets, parallel
 
 _TASK = 9  # GEM's work grows with the past tasks
 _FILLED_FIRST = ("gem", "agem", "icarl")  # what they do depends on what they keep of past tasks
@@ -92,11 +92,7 @@ def measure(case: Case) -> dict[str, Any]:
     )
     benchmark = config.make_benchmark(dataset)
     setting = benchmark.setting
-    functions = loop.make_run(
-        benchmark,
-        lambda floats: config.build(setting, floats),
-        eval_batch=config.images.eval_batch,
-    )
+    functions = config.make_run(benchmark)
     mesh = parallel.run_mesh()
     seeds, num_seeds = config.place_seeds(mesh), len(config.seeds)
     images = parallel.replicate(benchmark.images, mesh)

@@ -8,14 +8,13 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from experiments import presets
 from experiments.preset import Protocol, Semantics
 from lamaml_jax import LEARNERS, Learner, Model, Setting, checks, hyper, networks, parallel, streams
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.loop import Hyper, Seed
+from lamaml_jax.loop import Hyper, Run, Seed, make_run
 
 Eval: TypeAlias = Literal["all", "needed"]
 
@@ -78,7 +77,7 @@ class Config:
     @property
     def dataset(self) -> str:
         """The name of the dataset."""
-        return _DATASET_OF.get(self.benchmark, "mnist")
+        return _dataset_of(self.benchmark)
 
     @property
     def images(self) -> Images:
@@ -104,6 +103,14 @@ class Config:
         static = hyper.part_floats(LEARNERS[self.learner], self.keywords)[1]
         return LEARNERS[self.learner](self.model(setting.num_classes), setting, **static, **floats)
 
+    def make_run(self, benchmark: streams.Benchmark) -> Run:
+        """Return the functions of a run of this learner on its benchmark."""
+        return make_run(
+            benchmark,
+            lambda floats: self.build(benchmark.setting, floats),
+            eval_batch=self.images.eval_batch,
+        )
+
     def model(self, num_classes: int) -> Model:
         """Return the network for this many classes over all heads."""
         return self.images.network(num_classes, **self.network)
@@ -111,13 +118,12 @@ class Config:
     def setting(self) -> Setting:
         """Return the stream's static facts as far as they are known without data: all but its length."""
         per_task = self.stream.get("classes_per_task", self.images.num_classes)
-        num_heads = self.stream["num_tasks"] if self.has_own_heads() else 1
-        mask = np.kron(np.eye(num_heads), np.ones((1, per_task))) > 0
         num_tasks = self.stream["num_tasks"]
+        mask = streams.head_mask(num_tasks, per_task, shared=not self.has_own_heads())
         return Setting(
             num_tasks,
-            num_heads * per_task,
-            np.broadcast_to(mask, (num_tasks, num_heads * per_task)),
+            mask.shape[1],
+            mask,
             self.stream["batch_size"],
             batches_per_epoch=1,
             epochs=self.stream["epochs"],
@@ -151,8 +157,8 @@ class Config:
     def is_standard_stream(self) -> bool:
         """Return whether the stream is the paper's, but for the images."""
         own = stream_defaults(self.benchmark)
-        names = {*own} - {"interpolation", "batch_size", "epochs"}
-        return all(self.stream[name] == own[name] for name in names if name in own)
+        free = ("interpolation", "batch_size", "epochs")
+        return all(self.stream[name] == value for name, value in own.items() if name not in free)
 
     def updates_per_batch(self) -> int:
         """Return how often the weights move for one incoming batch."""
@@ -166,8 +172,7 @@ class Config:
 
 def stream_defaults(benchmark: str) -> dict[str, Any]:
     """Return what a benchmark's factory takes beside the dataset, with its defaults."""
-    signature = inspect.signature(streams.BENCHMARKS[benchmark])
-    own = {p.name: p.default for p in signature.parameters.values() if p.kind is p.KEYWORD_ONLY}
+    own = _defaults(streams.BENCHMARKS[benchmark])
     if "classes_per_task" in own:
         own["num_tasks"] = _num_classes(benchmark) // own["classes_per_task"]
     return own
@@ -209,6 +214,7 @@ def make_config(
     keywords = presets.keywords(benchmark, learner, semantics, protocol)
     keywords |= hyper.parse(factory, assignments)
     floats, static = hyper.part_floats(factory, keywords)
+    own_network = DATASETS[_dataset_of(benchmark)].network
     config = Config(
         benchmark=benchmark,
         learner=learner,
@@ -217,34 +223,22 @@ def make_config(
         seeds=seeds,
         keywords={**static, **floats},
         stream=_stream(benchmark, learner, protocol, stream),
-        network={},
+        network={
+            **_defaults(own_network),
+            **presets.network(benchmark, learner),
+            **_given(network, _defaults(own_network), f"the network of {benchmark}"),
+        },
         eval=eval,
     )
-    config = dataclasses.replace(config, network=_network(config, network))
     config.needs()  # builds network and learner, which check their static keywords
     return config
-
-
-def _network(config: Config, given: Mapping[str, Any]) -> dict[str, Any]:
-    signature = inspect.signature(config.images.network)
-    own = {p.name: p.default for p in signature.parameters.values() if p.default is not p.empty}
-    given = {name: value for name, value in given.items() if value is not None}
-    for name, value in given.items():
-        if name not in own:
-            raise ValueError(
-                f"{name} is {value!r}; the network of {config.benchmark} has no {name}."
-            )
-    return own | presets.network(config.benchmark, config.learner) | given
 
 
 def _stream(
     benchmark: str, learner: str, protocol: Protocol, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     own = stream_defaults(benchmark)
-    given = {name: value for name, value in given.items() if value is not None}
-    for name, value in given.items():
-        if name not in own:
-            raise ValueError(f"{name} is {value!r}; {benchmark} has no {name}.")
+    given = _given(given, own, benchmark)
     preset = presets.stream(benchmark, learner, protocol)
     values = own | {"batch_size": BATCH_SIZE, "epochs": EPOCHS[protocol]} | preset | given
     if "classes_per_task" in own:
@@ -259,5 +253,24 @@ def _stream(
     return values
 
 
+def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the arguments of a factory that have a default, with it."""
+    parameters = inspect.signature(factory).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
+
+
+def _given(given: Mapping[str, Any], own: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """Return what is not None; raise ValueError unless all of that is among `own`."""
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in own:
+            raise ValueError(f"{name} is {value!r}; {whose} has no {name}.")
+    return given
+
+
+def _dataset_of(benchmark: str) -> str:
+    return _DATASET_OF.get(benchmark, "mnist")
+
+
 def _num_classes(benchmark: str) -> int:
-    return DATASETS[_DATASET_OF.get(benchmark, "mnist")].num_classes
+    return DATASETS[_dataset_of(benchmark)].num_classes

@@ -8,7 +8,7 @@ at a time. What neither tabulates was chosen by `experiments.tune` on validation
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.preset import Preset
+from experiments.preset import RELEASED_GLANCES, TEXT_GLANCES, TEXT_META, TEXT_REPLAY, Preset
 
 # How the authors' code and their text read the method, where they differ.
 _RELEASED = {
@@ -16,25 +16,13 @@ _RELEASED = {
     "meta_loss_at": "every",
     "inner_lr_relu": True,
     "inner_clip": None,
-    "replacement": True,
-    "age_inclusive": True,
-    "push_epochs": "first",
-    "shuffle_glances": True,
+    **RELEASED_GLANCES,
     "inner_steps": 10,
     "replay_batch": 10,
     "clip_norm": 2.0,
 }
-_TEXT_REPLAY = {"replacement": False, "age_inclusive": False}
-_TEXT_GLANCES = {**_TEXT_REPLAY, "shuffle_glances": False}
-_TEXT = {
-    **_TEXT_REPLAY,
-    "order": "second",
-    "meta_loss_at": "last",
-    "inner_lr_relu": False,
-    "push_epochs": "every",
-    "shuffle_glances": False,
-}
-_TEXT_LA_ER = {**_TEXT_GLANCES, "order": "second", "inner_lr_relu": False}
+_TEXT = {**TEXT_META, "order": "second", "inner_lr_relu": False}
+_TEXT_LA_ER = {**TEXT_GLANCES, "order": "second", "inner_lr_relu": False}
 _ONE_BY_ONE = {"examples_per_step": 1}
 # MER's scripts estimate the Fisher information by the squared gradient of the mean loss on ten examples.
 _MER_FISHER = {**_ONE_BY_ONE, "fisher": "batch", "fisher_labels": "data", "fisher_examples": 10}
@@ -55,13 +43,13 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "sync_la_maml": _look_ahead(lr_init=0.15, lr_lr=0.1, outer_lr=0.3, glances=5, memory=200),
         "c_maml": _look_ahead(inner_lr=0.1, outer_lr=0.1, glances=5, memory=200),
-        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, _TEXT_GLANCES),
+        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, TEXT_GLANCES),
         "mer": Preset(
             {
                 **{"lr": 0.1, "within_batch_lr": 0.01, "across_batch_lr": 1.0},
                 **{"replay_batch": 10, "batches_per_example": 5, "memory": 200},
             },
-            _TEXT_REPLAY,
+            TEXT_REPLAY,
         ),
         "gem": Preset({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
         "ewc": Preset({**_MER_FISHER, "lr": 0.001, "penalty": 200.0}),
@@ -92,13 +80,13 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "sync_la_maml": _look_ahead(lr_init=0.15, lr_lr=0.1, outer_lr=0.1, glances=5, memory=200),
         "c_maml": _look_ahead(inner_lr=0.03, outer_lr=0.1, glances=5, memory=200),
-        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, _TEXT_GLANCES),
+        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, TEXT_GLANCES),
         "mer": Preset(
             {
                 **{"lr": 0.03, "within_batch_lr": 0.03, "across_batch_lr": 1.0},
                 **{"replay_batch": 10, "batches_per_example": 10, "memory": 200},
             },
-            _TEXT_REPLAY,
+            TEXT_REPLAY,
         ),
         "gem": Preset({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
         "ewc": Preset({**_MER_FISHER, "lr": 0.01, "penalty": 20.0}),
@@ -129,14 +117,14 @@ MNIST: dict[str, dict[str, Preset]] = {
         "c_maml": _look_ahead(inner_lr=0.03, outer_lr=0.15, glances=5, memory=500),
         "er": Preset(
             {**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 25, "memory": 500},
-            {**_TEXT_GLANCES, "replay_batch": 10},
+            {**TEXT_GLANCES, "replay_batch": 10},
         ),
         "mer": Preset(
             {
                 **{"lr": 0.03, "within_batch_lr": 0.03, "across_batch_lr": 1.0},
                 **{"replay_batch": 5, "batches_per_example": 10, "memory": 500},
             },
-            _TEXT_REPLAY,
+            TEXT_REPLAY,
         ),
         "gem": Preset({**_ONE_BY_ONE, "lr": 0.003, "margin": 0.1, "memory": 500}),
         "ewc": Preset({**_MER_FISHER, "lr": 0.003, "penalty": 2.0}),

@@ -1,10 +1,21 @@
-"""What a preset is: the settings of one learner on one benchmark."""
+"""What a preset is, the settings of one learner on one benchmark, and the readings that all benchmarks share."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 Semantics: TypeAlias = Literal["released", "paper"]
 Protocol: TypeAlias = Literal["single", "multi"]
+
+# How the authors' code and their text draw replayed examples, and what a glance is.
+RELEASED_GLANCES = {
+    "replacement": True,
+    "age_inclusive": True,
+    "push_epochs": "first",
+    "shuffle_glances": True,
+}
+TEXT_REPLAY = {"replacement": False, "age_inclusive": False}
+TEXT_GLANCES = {**TEXT_REPLAY, "shuffle_glances": False}
+TEXT_META = {**TEXT_GLANCES, "meta_loss_at": "last", "push_epochs": "every"}
 
 _NONE: Mapping[str, Any] = {}
 

@@ -24,11 +24,11 @@ def keywords(
     """Return the learner's keywords; in the multi-pass protocol every batch gets one glance per epoch."""
     preset = _preset(benchmark, learner)
     values = dict(preset.keywords)
+    if semantics == "paper":
+        values |= preset.paper
     if protocol == "multi":
         values |= {"glances": 1} if "glances" in values else {}
         values |= preset.multi or {}
-    if semantics == "paper":
-        values |= {name: v for name, v in preset.paper.items() if (protocol, name) != _GLANCES}
     return values
 
 
@@ -61,21 +61,17 @@ def require(benchmark: str, learner: str, protocol: Protocol) -> None:
         )
 
 
-def command(benchmark: str, learner: str, protocol: Protocol = "single") -> str:
+def command(benchmark: str, learner: str) -> str:
     """Return the command that runs a preset; on MNIST, HAT and iCaRL need heads per task."""
     mnist = benchmark.startswith("mnist")
     options = [
         *(["--heads=per_task"] if mnist and learner in ("hat", "icarl") else []),
-        *(["--protocol=multi"] if protocol == "multi" else []),
         f"--num_seeds={5 if mnist else 3}",
     ]
     return (
         f"python -m experiments.train --benchmark={benchmark} --learner={learner} {' '.join(options)} "
         f"--data_dir=DATA --workdir=runs/{benchmark}/{learner}"
     )
-
-
-_GLANCES = ("multi", "glances")
 
 
 def _preset(benchmark: str, learner: str) -> Preset:

@@ -130,11 +130,7 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
 def _prepare(config: Config, benchmark: Benchmark, clock: Clock) -> tuple[Program, Record]:
     """Compile the run's functions, draw and initialise every seed, and make room for what will be measured."""
     num_seeds = len(config.seeds)
-    functions = loop.make_run(
-        benchmark,
-        lambda floats: config.build(benchmark.setting, floats),
-        eval_batch=config.images.eval_batch,
-    )
+    functions = config.make_run(benchmark)
     mesh = parallel.run_mesh()
     seeds = config.place_seeds(mesh)
     images = parallel.replicate(benchmark.images, mesh)

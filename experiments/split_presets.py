@@ -8,31 +8,19 @@ multi-pass protocol) has no preset.
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.preset import Preset
+from experiments.preset import RELEASED_GLANCES, TEXT_GLANCES, TEXT_META, TEXT_REPLAY, Preset
 
 # How the authors' code and their text read the method, where they differ.
 _RELEASED = {
     "order": "second",
     "meta_loss_at": "every",
     "inner_lr_relu": False,
-    "replacement": True,
-    "age_inclusive": True,
-    "push_epochs": "first",
-    "shuffle_glances": True,
+    **RELEASED_GLANCES,
     "inner_steps": 5,
     "replay_batch": 10,
 }
-_TEXT_REPLAY = {"replacement": False, "age_inclusive": False}
-_TEXT_GLANCES = {**_TEXT_REPLAY, "shuffle_glances": False}
-_TEXT = {
-    **_TEXT_REPLAY,
-    "meta_loss_at": "last",
-    "push_epochs": "every",
-    "shuffle_glances": False,
-    "inner_clip": None,
-    "clip_norm": 2.0,
-}
-_TEXT_LA_ER = {**_TEXT_GLANCES, "order": "second", "inner_clip": None}
+_TEXT = {**TEXT_META, "inner_clip": None, "clip_norm": 2.0}
+_TEXT_LA_ER = {**TEXT_GLANCES, "order": "second", "inner_clip": None}
 _LA_ER = {"order": "first", "inner_lr_relu": False, "inner_steps": 5, "replay_batch": 10}
 _IID = {"batch_size": 32}
 
@@ -46,12 +34,11 @@ def _look_ahead(
     paper: Mapping[str, Any] | None = None,
     *,
     clip: float = 2.0,
-    multi: Mapping[str, Any] | None = None,
     network: Mapping[str, Any] | None = None,
     **values: Any,
 ) -> Preset:
     keywords = {**_RELEASED, **_clipped(clip), **values}
-    return Preset(keywords, {**_TEXT, **(paper or {})}, multi or {}, network=network or {})
+    return Preset(keywords, {**_TEXT, **(paper or {})}, network=network or {})
 
 
 SPLIT: dict[str, dict[str, Preset]] = {
@@ -75,7 +62,7 @@ SPLIT: dict[str, dict[str, Preset]] = {
         ),
         "er": Preset(
             {"lr": 0.03, "glances": 10, "replay_batch": 1, "memory": 200, "clip_norm": 2.0},
-            {**_TEXT_GLANCES, "replay_batch": 10},
+            {**TEXT_GLANCES, "replay_batch": 10},
         ),
         "icarl": Preset(
             {
@@ -97,7 +84,7 @@ SPLIT: dict[str, dict[str, Preset]] = {
                 **{"lr": 0.1, "within_batch_lr": 0.1, "across_batch_lr": 1.0, "clip_norm": 10.0},
                 **{"replay_batch": 25, "batches_per_example": 10, "memory": 200},
             },
-            {**_TEXT_REPLAY, "replay_batch": 10},
+            {**TEXT_REPLAY, "replay_batch": 10},
             multi=None,
         ),
         "meta_bgd": _look_ahead(
@@ -128,7 +115,7 @@ SPLIT: dict[str, dict[str, Preset]] = {
         ),
         "er": Preset(
             {"lr": 0.01, "glances": 2, "replay_batch": 1, "memory": 400, "clip_norm": 2.0},
-            {**_TEXT_GLANCES, "lr": 0.1, "glances": 10, "replay_batch": 10},
+            {**TEXT_GLANCES, "lr": 0.1, "glances": 10, "replay_batch": 10},
         ),
         "icarl": Preset(
             {
@@ -154,7 +141,7 @@ SPLIT: dict[str, dict[str, Preset]] = {
                 **{"lr": 0.1, "within_batch_lr": 0.1, "across_batch_lr": 1.0, "clip_norm": 10.0},
                 **{"replay_batch": 25, "batches_per_example": 10, "memory": 400},
             },
-            {**_TEXT_REPLAY, "replay_batch": 10},
+            {**TEXT_REPLAY, "replay_batch": 10},
             multi=None,
         ),
         "meta_bgd": _look_ahead(

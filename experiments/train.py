@@ -209,6 +209,7 @@ def _with_task_ids(configs: list[Config]) -> tuple[list[Config], list[str]]:
     if _LEARNER.value != ["all"]:
         for config in configs:
             config.require_task_ids()
+        return configs, []
     lacking = [config.learner for config in configs if config.lacks_task_ids()]
     return [config for config in configs if config.learner not in lacking], lacking
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Stream
+from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Stream, head_mask
 from lamaml_jax.streams.mnist import (
     Heads,
     Interpolation,
@@ -30,6 +30,7 @@ __all__ = [
     "Heads",
     "Interpolation",
     "Stream",
+    "head_mask",
     "mnist_many_permutations",
     "mnist_permutations",
     "mnist_rotations",

@@ -46,6 +46,46 @@ class Inputs(NamedTuple):
     training: Callable[[chex.PRNGKey, jax.Array, jax.Array, Any], jax.Array]
 
 
+def head_mask(num_tasks: int, classes_per_head: int, *, shared: bool = False) -> np.ndarray:
+    """Return the bool mask `[T, C]` of each task's outputs: a head each in their order, or one shared by all."""
+    num_heads = 1 if shared else num_tasks
+    mask = np.kron(np.eye(num_heads), np.ones((1, classes_per_head))) > 0
+    return np.broadcast_to(mask, (num_tasks, num_heads * classes_per_head))
+
+
+def check_samples(
+    samples_per_task: int,
+    kept: int,
+    *,
+    eval_split: EvalSplit,
+    least_for_validation: int,
+    batch_size: int,
+) -> None:
+    """Check that what a task keeps of its training images, when some are held out, fills a batch.
+
+    Args:
+        samples_per_task: Training images of a task before any is held out.
+        kept: Those that are trained on.
+        eval_split: "validation" needs some to be held out.
+        least_for_validation: The fewest of which some are.
+        batch_size: B.
+
+    Raises:
+        ValueError: There are too few.
+    """
+    held_out = samples_per_task - kept
+    if eval_split == "validation" and not held_out:
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; to hold out a tenth for validation it must be at least "
+            f"{least_for_validation}."
+        )
+    if kept < batch_size:
+        left = "what is left when a tenth is held out for validation" if held_out else "it"
+        raise ValueError(
+            f"samples_per_task is {samples_per_task}; {left} must be at least the batch size, {batch_size}."
+        )
+
+
 class Benchmark(NamedTuple):
     """A stream of tasks to learn.
 

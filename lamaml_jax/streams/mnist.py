@@ -14,7 +14,15 @@ import numpy as np
 
 from lamaml_jax import checks
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Inputs, Stream
+from lamaml_jax.streams.benchmark import (
+    Benchmark,
+    EvalSplit,
+    Examples,
+    Inputs,
+    Stream,
+    check_samples,
+    head_mask,
+)
 from lamaml_jax.types import Setting
 
 Heads: TypeAlias = Literal["shared", "per_task"]
@@ -152,15 +160,13 @@ def _transformed_images(
 
     held_out = samples_per_task // 10 if eval_split == "validation" else 0
     kept = samples_per_task - held_out
-    if eval_split == "validation" and not held_out:
-        raise ValueError(
-            f"samples_per_task is {samples_per_task}; to hold out a tenth for validation it must be at least 10."
-        )
-    if kept < batch_size:
-        left = "what is left when a tenth is held out for validation" if held_out else "it"
-        raise ValueError(
-            f"samples_per_task is {samples_per_task}; {left} must be at least the batch size, {batch_size}."
-        )
+    check_samples(
+        samples_per_task,
+        kept,
+        eval_split=eval_split,
+        least_for_validation=10,
+        batch_size=batch_size,
+    )
     offset = num_classes if heads == "per_task" else 0
 
     def make_stream(key: chex.PRNGKey) -> Stream:
@@ -183,12 +189,11 @@ def _transformed_images(
             test = _draw_per_task(key_validation, held_out_pool, (num_tasks, held_out))
         return Stream(examples(train), examples(test), transforms(key_transform))
 
-    num_heads = num_tasks if heads == "per_task" else 1
-    mask = np.kron(np.eye(num_heads, dtype=bool), np.ones((1, num_classes), bool))
+    mask = head_mask(num_tasks, num_classes, shared=heads == "shared")
     setting = Setting(
         num_tasks=num_tasks,
-        num_classes=num_heads * num_classes,
-        class_mask=np.broadcast_to(mask, (num_tasks, num_heads * num_classes)),
+        num_classes=mask.shape[1],
+        class_mask=mask,
         batch_size=batch_size,
         batches_per_epoch=-(-kept // batch_size),
         epochs=epochs,

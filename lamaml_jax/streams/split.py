@@ -15,7 +15,15 @@ import numpy as np
 from lamaml_jax import checks
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.streams.augment import random_brightness, random_crop, random_flip
-from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Inputs, Stream
+from lamaml_jax.streams.benchmark import (
+    Benchmark,
+    EvalSplit,
+    Examples,
+    Inputs,
+    Stream,
+    check_samples,
+    head_mask,
+)
 from lamaml_jax.types import Setting
 
 ClassOrder: TypeAlias = Literal["random", "superclass"]
@@ -142,17 +150,14 @@ def _split_classes(
         samples_per_task = classes_per_task * train.shape[1]
     per_class = _samples_per_class(samples_per_task, classes_per_task, train.shape[1])
     held_out = per_class // 10
-    if eval_split == "validation" and not held_out:
-        raise ValueError(
-            f"samples_per_task is {samples_per_task}; to hold out a tenth for validation it must be at least "
-            f"{10 * classes_per_task}."
-        )
     kept = (per_class - held_out) * classes_per_task
-    if kept < batch_size:
-        raise ValueError(
-            f"samples_per_task is {samples_per_task}; what is left when a tenth is held out for validation must be "
-            f"at least the batch size, {batch_size}."
-        )
+    check_samples(
+        samples_per_task,
+        kept,
+        eval_split=eval_split,
+        least_for_validation=10 * classes_per_task,
+        batch_size=batch_size,
+    )
 
     def make_stream(key: chex.PRNGKey) -> Stream:
         key_classes, key_split = jax.random.split(key)
@@ -170,7 +175,7 @@ def _split_classes(
     setting = Setting(
         num_tasks=num_tasks,
         num_classes=num_tasks * classes_per_task,
-        class_mask=np.kron(np.eye(num_tasks), np.ones((1, classes_per_task))) > 0,
+        class_mask=head_mask(num_tasks, classes_per_task),
         batch_size=batch_size,
         batches_per_epoch=-(-kept // batch_size),
         epochs=epochs,

@@ -3,16 +3,15 @@
 That one needs TensorFlow to prepare the data, and the archive of binary files; this one takes the archive for Python.
 """
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from lamaml_jax.datasets.archives import Archives, locate
 from lamaml_jax.datasets.cifar100.archive import SIDE, Split, read_splits
+from lamaml_jax.datasets.png import png
 
 _CITATION = """\
 @techreport{krizhevsky2009learning,
@@ -63,14 +62,11 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
     def _generate_examples(self, name: str, split: Split) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (image, label, superclass) in enumerate(zip(*split, strict=True)):
-            # tfds would need TensorFlow to encode an array.
-            png = io.BytesIO()
-            Image.fromarray(image).save(png, "PNG", compress_level=1)
             yield (
                 index,
                 {
                     "id": f"{name}_{index:05d}",
-                    "image": png.getvalue(),
+                    "image": png(image),
                     "label": int(label),
                     "coarse_label": int(superclass),
                 },

@@ -3,7 +3,6 @@
 That one needs TensorFlow to prepare the data; what either has prepared, both can read.
 """
 
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tensorflow_datasets as tfds
-from PIL import Image
 
 from lamaml_jax.datasets.archives import Archives, locate
 from lamaml_jax.datasets.idx import read_pair
+from lamaml_jax.datasets.png import png
 
 _CITATION = """\
 @article{lecun2010mnist,
@@ -78,7 +77,4 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         self, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.uint8]
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         for index, (image, label) in enumerate(zip(images, labels, strict=True)):
-            # tfds would need TensorFlow to encode an array.
-            png = io.BytesIO()
-            Image.fromarray(image).save(png, "PNG", compress_level=1)
-            yield index, {"image": png.getvalue(), "label": int(label)}
+            yield index, {"image": png(image), "label": int(label)}
