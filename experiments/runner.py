@@ -113,7 +113,7 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
             bar.set_postfix_str(_progress(record, row))
             bar.update()
             done += 1
-    if hasattr(state, "lrs"):
+    if "rate_mean" in record:
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
     batches = len(config.seeds) * done * record["loss"].shape[-1]
     updates_per_second = batches * config.updates_per_batch() / clock["train"]

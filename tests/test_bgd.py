@@ -18,7 +18,18 @@ from helpers import (
     small_setting,
 )
 
-from lamaml_jax import Batch, Learner, Model, Setting, bgd, c_maml, meta_bgd, networks, online
+from lamaml_jax import (
+    Batch,
+    Learner,
+    Model,
+    Setting,
+    bgd,
+    c_maml,
+    la_maml,
+    meta_bgd,
+    networks,
+    online,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -159,6 +170,50 @@ def test_meta_bgd_without_noise_takes_c_mamls_direction(
     assert_close(moves[0], optax.tree.scale(factor, moves[1]), 1e-6)
     assert optax.tree.norm(moves[0]) > 0.05
     assert_same_bits(state.std, start.std)
+
+
+def test_learnt_rates_without_noise_take_la_mamls_direction() -> None:
+    replayed = make_batch(8, task=1, size=4)
+    shared: dict[str, Any] = {
+        "inner_steps": 3,
+        "glances": 1,
+        "order": "second",
+        "inner_clip": None,
+        "draw": lambda key, memory, batch: (batch, replayed),
+    }
+    settings: dict[str, Any] = {"mean_eta": 30.0, "std_init": 0.05, "mc_samples": 2}
+    learner = meta_bgd(
+        MODEL,
+        SETTING,
+        inner_lr=0.2,
+        learn_inner_lr=True,
+        clip_norm=None,
+        noise=zero_noise,
+        **settings,
+        **shared,
+    )
+    start, state = update(learner, make_batch(0))
+    la_maml_start, la_maml_state = update(
+        la_maml(MODEL, SETTING, lr_init=0.2, lr_lr=0.5, clip_norm=None, **shared), make_batch(0)
+    )
+    factor = 30.0 * 0.05**2 * SETTING.batch_size / 0.5
+    move = optax.tree.sub(state.lrs, start.lrs)
+    reference = optax.tree.sub(la_maml_state.lrs, la_maml_start.lrs)
+    assert_close(move, optax.tree.scale(factor, reference), 1e-6)
+    assert optax.tree.norm(move) > 1e-3
+    assert_same_bits(state.lrs_std, state.std)
+
+
+def test_learnt_rates_are_sampled_and_clipped_with_the_weights() -> None:
+    settings: dict[str, Any] = {"learn_inner_lr": True, "glances": 1, "mc_samples": 1}
+    start, state = update(meta_bgd(MODEL, SETTING, **settings), make_batch(0))
+    assert differs(state.lrs_std, start.lrs_std)
+    assert differs(state.lrs_std, state.std)
+
+    clipped = meta_bgd(MODEL, SETTING, clip_norm=1e-3, mean_eta=1.0, std_init=1.0, **settings)
+    start, state = update(clipped, make_batch(0))
+    moves = [optax.tree.sub(a, b) for a, b in ((state.mean, start.mean), (state.lrs, start.lrs))]
+    assert optax.tree.norm(moves) == pytest.approx(1e-3 * SETTING.batch_size, rel=1e-2)
 
 
 @pytest.mark.parametrize("redraw", [False, True])

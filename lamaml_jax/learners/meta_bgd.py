@@ -6,7 +6,7 @@ Dimensions: B batch, K inner steps, M memory slots.
 """
 
 import functools
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import chex
 import jax
@@ -20,13 +20,18 @@ from lamaml_jax.posterior import Noise, of_the_sum, posterior_step
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, meta_objective, split
 
+_Pair: TypeAlias = tuple[Params, Params | None]
+"""Of the weights, and of their rates if those are learnt."""
+
 
 class MetaBgdState(NamedTuple):
-    """Mean and standard deviation of every weight, and the replay memory."""
+    """Mean and standard deviation of every weight, the replay memory, and the same of every rate if they are learnt."""
 
     mean: Params
     std: Params
     memory: replay.Memory
+    lrs: Params | None = None
+    lrs_std: Params | None = None
 
 
 def meta_bgd(
@@ -51,14 +56,15 @@ def meta_bgd(
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
     redraw_per_sample: bool = True,
+    learn_inner_lr: bool = False,
     draw: replay.Draw | None = None,
     noise: Noise | None = None,
 ) -> Learner:
     """Return Meta-BGD: C-MAML whose outer step is Bayesian gradient descent's.
 
     g is the gradient of C-MAML's meta-objective at theta = mean + std * eps, clipped, times the incoming examples (the
-    replayed ones do not count). The rate of the inner steps is one constant, as in the paper's text; in the released
-    code the rates are randomised and learnt like the weights.
+    replayed ones do not count). The rate of the inner steps is one constant, as in the paper's text; the released code
+    counts one rate per weight among the parameters, so that they are randomised and learnt like the weights.
 
     Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
 
@@ -84,8 +90,11 @@ def meta_bgd(
             (text). They enter once per batch, after the first glance's draws.
         shuffle_glances: Whether every draw reshuffles the incoming batch (released).
         redraw_per_sample: Whether every Monte Carlo sample has a draw of its own (released), or a glance one for all.
+        learn_inner_lr: Whether every weight has a rate of its own, which starts at a mean of `inner_lr` and a standard
+            deviation of `std_init`, is sampled, clipped and stepped with the weights as one of them (released), or
+            `inner_lr` is the constant rate of all (text).
         draw: Replaces the draws: `draw(key, memory, batch) -> (incoming, replayed)`.
-        noise: See `bgd`.
+        noise: See `bgd`; if rates are learnt, for the pair of weights and rates.
 
     Returns:
         The learner; its state is a `MetaBgdState`, its info that of `bgd` with the meta-loss, of the last glance.
@@ -120,10 +129,15 @@ def meta_bgd(
         inner_clip=inner_clip,
     )
 
+    noise_of_pair = noise if noise is None or learn_inner_lr else _with_constant_rates(noise)
+
     def init(key: chex.PRNGKey, example: Batch) -> MetaBgdState:
         mean = model.init(key, example.x)
         std = optax.tree.full_like(mean, std_init)
-        return MetaBgdState(mean, std, replay.init(example, memory))
+        state = MetaBgdState(mean, std, replay.init(example, memory))
+        if learn_inner_lr:
+            state = state._replace(lrs=optax.tree.full_like(mean, inner_lr), lrs_std=std)
+        return state
 
     def update(key: chex.PRNGKey, state: MetaBgdState, batch: Batch) -> tuple[MetaBgdState, Info]:
         is_new = batch.valid & (True if push_epochs == "every" else batch.first_epoch)
@@ -134,21 +148,29 @@ def meta_bgd(
             index, key = inputs
             key_draw, key_push, key_step = jax.random.split(key, 3)
 
-            def gradient(key: chex.PRNGKey, params: Params) -> tuple[Params, Info]:
+            def gradient(key: chex.PRNGKey, sampled: _Pair) -> tuple[_Pair, Info]:
                 key = key if redraw_per_sample else key_draw
                 incoming, replayed = draw(key, state.memory, batch)
                 pieces, meta_batch = split(incoming, inner_steps), replay.join(replayed, incoming)
-                loss, grads = jax.value_and_grad(objective)(params, inner_lr, pieces, meta_batch)
+
+                def loss_at(sampled: _Pair) -> jax.Array:
+                    params, lrs = sampled
+                    return objective(
+                        params, lrs if learn_inner_lr else inner_lr, pieces, meta_batch
+                    )
+
+                loss, grads = jax.value_and_grad(loss_at)(sampled)
                 return of_the_sum(loss, grads, incoming, clip_norm)
 
-            mean, std, info = posterior_step(
-                key_step, state.mean, state.std, gradient, mean_eta, mc_samples, noise
+            mean, std = (state.mean, state.lrs), (state.std, state.lrs_std)
+            (mean, lrs), (std, lrs_std), info = posterior_step(
+                key_step, mean, std, gradient, mean_eta, mc_samples, noise_of_pair
             )
             offered = batch._replace(valid=is_new & (index == 0))
             kept = replay.add_reservoir(
                 key_push, state.memory, offered, age_inclusive=age_inclusive
             )
-            return MetaBgdState(mean, std, kept), info
+            return MetaBgdState(mean, std, kept, lrs, lrs_std), info
 
         keys = jax.random.split(key, glances)
         state, infos = jax.lax.scan(glance, state, (jnp.arange(glances), keys))
@@ -160,3 +182,7 @@ def meta_bgd(
         return task_scores(model.apply(state.mean, x), setting.class_mask, task)
 
     return Learner(init, update, predict)
+
+
+def _with_constant_rates(noise: Noise) -> Noise:
+    return lambda key, sample, pair: (noise(key, sample, pair[0]), None)
