@@ -25,5 +25,7 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
     "icarl": _product(
         lr=(0.03, 0.1), memory_strength=(0.3, 1.0), features=("penultimate", "logits")
     ),
+    "online": _product(lr=(0.01, 0.03, 0.1, 0.3)),
+    "ewc": _product(lr=(0.03, 0.1), penalty=(1.0, 10.0, 100.0, 1000.0)),
     "iid": _product(lr=(0.003, 0.01, 0.03, 0.1)),
 }

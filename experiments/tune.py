@@ -25,6 +25,9 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for experiments.train", re
 _HEADS = flags.DEFINE_enum("heads", None, ["shared", "per_task"], "As for experiments.train")
 _PROTOCOL = flags.DEFINE_enum("protocol", "single", ["single", "multi"], "As for experiments.train")
 _NUM_TASKS = flags.DEFINE_integer("num_tasks", None, "As for experiments.train")
+_SET = flags.DEFINE_multi_string(
+    "set", [], "name=value for keywords that the grid leaves alone; repeatable"
+)
 _NUM_SEEDS = flags.DEFINE_integer("num_seeds", 2, "Runs per point", lower_bound=1)
 
 FIRST_SEED = 100
@@ -56,13 +59,16 @@ def main(argv: Sequence[str]) -> None:
 def _configs(learner: str) -> list[Config]:
     if learner not in GRIDS:
         raise ValueError(hyper.unknown("learner with a grid", learner, GRIDS))
+    for text in _SET.value:
+        if (name := text.partition("=")[0]) in GRIDS[learner][0]:
+            raise ValueError(f"set is {text!r}; {name} is what the grid of {learner} chooses.")
     stream = {"num_tasks": _NUM_TASKS.value, "heads": _HEADS.value, "eval_split": "validation"}
     configs = [
         make_config(
             benchmark=_BENCHMARK.value,
             learner=learner,
             protocol=_PROTOCOL.value,  # type: ignore[arg-type]
-            assignments=[f"{name}={value}" for name, value in point.items()],
+            assignments=[*_SET.value, *(f"{name}={value}" for name, value in point.items())],
             seeds=tuple(range(FIRST_SEED, FIRST_SEED + _NUM_SEEDS.value)),
             stream=stream,
             network={},

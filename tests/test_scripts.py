@@ -153,7 +153,8 @@ def write_mnist(folder: pathlib.Path) -> None:
 def test_tuning_compares_validation_accuracies_of_other_seeds(tmp_path: pathlib.Path) -> None:
     write_mnist(tmp_path / "manual")
     options = ["--num_tasks=2", "--num_seeds=1", f"--data_dir={tmp_path}", f"--workdir={tmp_path}"]
-    printed = run_script("experiments.tune", "--learner=iid", *options).stdout
+    options += ["--learner=iid", "--set=clip_norm=2.0"]
+    printed = run_script("experiments.tune", *options).stdout
     assert printed.count("lr=") == len(grids.GRIDS["iid"])
     configs = list(tmp_path.glob("mnist_rotations-single-shared-2/iid/*/config.json"))
     assert len(configs) == len(grids.GRIDS["iid"])
@@ -161,12 +162,15 @@ def test_tuning_compares_validation_accuracies_of_other_seeds(tmp_path: pathlib.
         settings = json.loads(path.read_text())["settings"]
         assert settings["stream"]["eval_split"] == "validation"
         assert settings["seeds"] == [100]
+        assert settings["keywords"]["clip_norm"] == 2.0
 
 
 def test_tuning_refuses_before_any_run(tmp_path: pathlib.Path) -> None:
     options = [f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'runs'}"]
     error = run_script("experiments.tune", "--learner=agem,icarl", *options, status=2).stderr
     assert "icarl, which needs to know the task at test" in error and "--heads=per_task" in error
+    error = run_script("experiments.tune", "--learner=iid", "--set=lr=1", *options, status=2).stderr
+    assert "set is 'lr=1'; lr is what the grid of iid chooses" in error
     assert not (tmp_path / "runs").exists()
 
 
