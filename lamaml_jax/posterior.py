@@ -32,10 +32,21 @@ class Noise(Protocol):
         """Return eps, shaped like `mean`, for the Monte Carlo sample of index `sample []`."""
 
 
-def of_the_sum(
+def summed_gradient(
     loss: jax.Array, grads: Params, incoming: Batch, clip_norm: jax.Array | float | None
 ) -> tuple[Params, Info]:
-    """Return the clipped gradient of a mean loss times the incoming examples, and the infos."""
+    """Turn the gradient of a mean loss into that of a sum.
+
+    Args:
+        loss: The mean loss, for the info.
+        grads: Its gradient.
+        incoming: The batch whose valid examples count.
+        clip_norm: Clip the gradient of the mean to this global norm; None does not clip.
+
+    Returns:
+        The clipped gradient times the number of valid incoming examples, and the info `loss` and `gradient_norm`
+        (before clipping).
+    """
     grads, norm = clip_by_global_norm(grads, clip_norm)
     count = incoming.valid.sum()
     return jax.tree.map(lambda g: count * g, grads), {"loss": loss, "gradient_norm": norm}
@@ -50,7 +61,20 @@ def posterior_step(
     mc_samples: int,
     noise: Noise | None,
 ) -> tuple[Params, Params, Info]:
-    """Return mean and standard deviation after one step with `gradient(key, params) -> (grads, info)`."""
+    """Take one step of mean and standard deviation (Algorithm 1).
+
+    Args:
+        key: Split over the samples, for their noise and their gradients.
+        mean: Of every weight, any pytree.
+        std: Shaped like `mean`.
+        gradient: `gradient(key, params) -> (grads, info)`, at one sample of the weights.
+        mean_eta: eta.
+        mc_samples: m.
+        noise: Replaces the normal noise; None draws it.
+
+    Returns:
+        The new mean, the new standard deviation, and the mean of the infos with `std`, the mean deviation.
+    """
 
     def sample(
         total: tuple[Params, Params], inputs: tuple[jax.Array, jax.Array]

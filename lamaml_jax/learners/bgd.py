@@ -17,7 +17,7 @@ import optax
 
 from lamaml_jax import checks
 from lamaml_jax.losses import task_loss, task_scores
-from lamaml_jax.posterior import Noise, of_the_sum, posterior_step
+from lamaml_jax.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces
 
@@ -82,7 +82,7 @@ def bgd(
     def use(key: chex.PRNGKey, state: BgdState, piece: Batch) -> tuple[BgdState, Info]:
         def gradient(key: chex.PRNGKey, params: Params) -> tuple[Params, Info]:
             loss, grads = jax.value_and_grad(loss_fn)(params, piece)
-            return of_the_sum(loss, grads, piece, clip_norm)
+            return summed_gradient(loss, grads, piece, clip_norm)
 
         def glance(state: BgdState, key: chex.PRNGKey) -> tuple[BgdState, Info]:
             mean, std, info = posterior_step(

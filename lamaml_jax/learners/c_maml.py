@@ -8,7 +8,7 @@ from typing import NamedTuple
 import chex
 
 from lamaml_jax import replay
-from lamaml_jax.learners.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend
 
@@ -70,6 +70,8 @@ def c_maml(
 
     Raises:
         ValueError: A static argument is out of its range.
+
+    Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
 
     Example:
         >>> import numpy as np

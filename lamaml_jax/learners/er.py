@@ -70,6 +70,8 @@ def er(
     Raises:
         ValueError: A static argument is out of its range.
 
+    Reference: Chaudhry et al., "On Tiny Episodic Memories in Continual Learning", arXiv:1902.10486, 2019.
+
     Example:
         >>> import numpy as np
         >>> from lamaml_jax import Setting, er, networks

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import replay
-from lamaml_jax.learners.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
 
@@ -79,6 +79,8 @@ def la_maml(
 
     Raises:
         ValueError: A static argument is out of its range.
+
+    Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
 
     Example:
         >>> import jax, numpy as np
@@ -172,6 +174,8 @@ def sync_la_maml(
 
     Raises:
         ValueError: A static argument is out of its range.
+
+    Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
 
     Example:
         >>> import numpy as np

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners.look_ahead import PushEpochs
+from lamaml_jax.look_ahead import PushEpochs
 from lamaml_jax.losses import task_loss, task_scores
-from lamaml_jax.posterior import Noise, of_the_sum, posterior_step
+from lamaml_jax.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, meta_objective, split
 
@@ -160,7 +160,7 @@ def meta_bgd(
                     )
 
                 loss, grads = jax.value_and_grad(loss_at)(sampled)
-                return of_the_sum(loss, grads, incoming, clip_norm)
+                return summed_gradient(loss, grads, incoming, clip_norm)
 
             mean, std = (state.mean, state.lrs), (state.std, state.lrs_std)
             (mean, lrs), (std, lrs_std), info = posterior_step(

@@ -75,7 +75,7 @@ def iid(
     examples_per_step: int | None = None,
     clip_norm: Positive | None = None,
 ) -> Learner:
-    """Return Online on all tasks shuffled together, the upper end of every comparison.
+    """Return Online on all tasks shuffled together, the upper end of every comparison: SGD on what is then i.i.d.
 
     Args:
         model: See `online`, like all that follow.

@@ -63,6 +63,12 @@ def look_ahead_learner(
         push_epochs: See `la_maml`.
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
+
+    Returns:
+        The learner; its info is `loss`, `gradient_norm` and, where the state has `lrs`, `lr_gradient_norm`.
+
+    Raises:
+        ValueError: A static argument is out of its range.
     """
     checks.pieces("inner_steps", inner_steps, setting.batch_size)
     checks.integer("glances", glances, 1)
