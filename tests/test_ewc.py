@@ -1,5 +1,6 @@
 """EWC: its Fisher information by hand, and its running sums against the penalty with every task's Fisher stored."""
 
+import itertools
 from typing import Any
 
 import chex
@@ -49,19 +50,39 @@ def example_gradients(params: jax.Array, data: Batch) -> np.ndarray:
     return np.asarray(data.x)[:, :, None] * residual[:, None, :]
 
 
-@pytest.mark.parametrize("first", [None, 7, 100])
+@pytest.mark.parametrize("drawn", [None, 100])
 @pytest.mark.parametrize("kind", ["per_example", "batch"])
-def test_the_fisher_of_given_labels_by_hand(kind: Any, first: int | None) -> None:
+def test_the_fisher_of_given_labels_by_hand(kind: Any, drawn: int | None) -> None:
     model = linear_model(SETTING.num_classes, NUM_FEATURES)
-    learner = ewc(model, SETTING, fisher=kind, fisher_labels="data", fisher_examples=first)
+    learner = ewc(model, SETTING, fisher=kind, fisher_labels="data", fisher_examples=drawn)
     data = make_batch(0, task=1, size=23, valid=jnp.arange(23) != 5)
     start, end = consolidate(learner, data)
-    used = [n for n in range(23 if first is None else min(first, 23)) if n != 5]
+    used = [n for n in range(23) if n != 5]
     grads = example_gradients(start.params, data)[used]
     by_hand = np.mean(grads**2, axis=0) if kind == "per_example" else np.mean(grads, axis=0) ** 2
     assert_close(end.fisher, by_hand)
     assert_close(end.fisher_params, by_hand * np.asarray(start.params))
     assert_same_bits(end.params, start.params)
+
+
+def test_the_fisher_is_estimated_on_examples_drawn_from_all_of_the_task() -> None:
+    """On three of the examples, of which any three are as likely as others."""
+    model = linear_model(SETTING.num_classes, NUM_FEATURES)
+    learner = ewc(model, SETTING, fisher_labels="data", fisher_examples=3)
+    data = make_batch(0, task=1, size=8)
+    state = learner.init(KEY, data)
+    keys = jax.random.split(KEY, 2000)
+    fishers = np.array(
+        jax.jit(jax.vmap(lambda key: learner.end_task(key, state, data).fisher))(keys)
+    )
+    squares = example_gradients(state.params, data) ** 2
+    triples = np.array(
+        [squares[list(rows)].mean(axis=0) for rows in itertools.combinations(range(8), 3)]
+    )
+    distances = np.abs(fishers[:, None] - triples).max(axis=(2, 3))
+    assert distances.min(axis=1).max() < 1e-5
+    counts = np.bincount(distances.argmin(axis=1), minlength=len(triples))
+    assert counts.min() > 0.3 * 2000 / 56 and counts.max() < 2 * 2000 / 56
 
 
 def test_the_fisher_of_the_models_labels_is_its_expectation() -> None:

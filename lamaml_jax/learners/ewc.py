@@ -65,8 +65,8 @@ def ewc(
         fisher_labels: "model" draws each example's label from the model's own distribution over the task's outputs,
             which is what the Fisher information, and with it eq. 3, is an expectation under; "data" takes the given
             labels, as many implementations do: that estimate vanishes where they are fitted.
-        fisher_examples: Estimate on the first so many of the task's examples, in the order of its data, which is
-            random, >= 1; None takes all.
+        fisher_examples: Estimate on so many of the task's examples, drawn at random without replacement, >= 1; None
+            takes all.
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
         clip_norm: Clip the gradient of loss and penalty together to this global norm; None does not clip.
 
@@ -132,9 +132,13 @@ def ewc(
     def end_task(key: chex.PRNGKey, state: EwcState, data: Batch | None) -> EwcState:
         if data is None:
             raise ValueError("data is None; it must be the task's training data.")
-        x, y, task, valid = (a[:fisher_examples] for a in data[:4])
+        if fisher_examples is not None:
+            key_rows, key = jax.random.split(key)
+            rows = jax.random.permutation(key_rows, len(data.y))[:fisher_examples]
+            x, y, task, valid = (a[rows] for a in data[:4])
+            data = data._replace(x=x, y=y, task=task, valid=valid)
         params = state.params
-        new = estimate(key, params, data._replace(x=x, y=y, task=task, valid=valid))
+        new = estimate(key, params, data)
         return EwcState(
             params,
             jax.tree.map(jnp.add, state.fisher, new),
