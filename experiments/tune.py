@@ -3,13 +3,15 @@
     python -m experiments.tune --benchmark=mnist_rotations --learner=la_er --data_dir=DATA --workdir=runs/tune
 
 Every point of the learner's grid (`experiments.grids`) is run on the preset's stream with a tenth of each task's
-training data held out; the retained accuracy there, mean over seeds, chooses. Test data are not touched. Runs resume.
+training data held out; the retained accuracy there, mean over seeds, chooses. Test data are not touched. A point at
+which a seed diverges comes last. Runs resume.
 """
 
 import math
 import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from absl import app, flags, logging
 
@@ -19,7 +21,7 @@ from experiments.grids import GRIDS
 from lamaml_jax import datasets, hyper
 
 _BENCHMARK = flags.DEFINE_string("benchmark", "mnist_rotations", "As for experiments.train")
-_LEARNER = flags.DEFINE_list("learner", list(GRIDS), "One or more of " + ", ".join(GRIDS))
+_LEARNER = flags.DEFINE_list("learner", None, "One or more of " + ", ".join(GRIDS), required=True)
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder for the runs", required=True)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for experiments.train", required=True)
 _HEADS = flags.DEFINE_enum("heads", None, ["shared", "per_task"], "As for experiments.train")
@@ -91,16 +93,28 @@ def _point(config: Config) -> str:
 
 
 def _tune(configs: list[Config], dataset: datasets.ImageDataset) -> None:
-    results = []
-    for config in configs:
-        summary = runner.run(config, dataset, _folder(config))
-        ra, bti = (
-            math.nan if summary[name] is None else summary[name] for name in ("ra_mean", "bti_mean")
-        )
-        results.append((ra, bti, _point(config)))
+    summaries = {_point(c): runner.run(c, dataset, _folder(c)) for c in configs}
     print(f"{configs[0].learner} on {configs[0].benchmark}: validation RA, BTI")
-    for ra, bti, text in sorted(results, key=lambda r: -r[0] if math.isfinite(r[0]) else math.inf):
-        print(f"  {ra:6.2f} {bti:6.2f}  {text}")
+    print(*ranking(summaries), sep="\n")
+
+
+def ranking(summaries: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return a line per point of a grid, the best first; those with a seed that diverged come last."""
+
+    def order(point: str) -> tuple[bool, float]:
+        summary = summaries[point]
+        return bool(summary["diverged_seeds"]), -(summary["ra_mean"] or 0)
+
+    return [f"  {_metrics(summaries[point])}  {point}" for point in sorted(summaries, key=order)]
+
+
+def _metrics(summary: Mapping[str, Any]) -> str:
+    if diverged := summary["diverged_seeds"]:
+        return f"diverged: seeds {', '.join(map(str, diverged))}"
+    values = (
+        math.nan if summary[name] is None else summary[name] for name in ("ra_mean", "bti_mean")
+    )
+    return " ".join(f"{value:6.2f}" for value in values)
 
 
 if __name__ == "__main__":
