@@ -6,14 +6,18 @@ import pathlib
 import jax
 
 
-def configure(benchmark: str = "mnist", num_seeds: int = 2) -> None:
-    """Make every CPU core a device, take products in full float32, and keep compiled programs for the next start.
+def configure(benchmark: str = "mnist", num_seeds: int | None = None) -> None:
+    """Make CPU cores devices, take products in full float32, and keep compiled programs for the next start.
 
-    A single run of a split benchmark gets one device of all cores instead: its products are large enough to be shared.
+    There are as many devices as seeds, if there are so many cores, as each holds the images; but no less than two, as
+    the bits of one differ. None makes all cores devices. A single run of a split benchmark gets one device of all cores
+    instead: its products are large enough to be shared.
     The cache is where the environment variable JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder.
     """
+    cores = _num_cores()
+    devices = cores if num_seeds is None else min(cores, max(2, num_seeds))
     alone = benchmark.startswith("split") and num_seeds == 1
-    jax.config.update("jax_num_cpu_devices", 1 if alone else _num_cores())
+    jax.config.update("jax_num_cpu_devices", 1 if alone else devices)
     jax.config.update("jax_default_matmul_precision", "float32")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
