@@ -29,20 +29,23 @@ class Images(NamedTuple):
         num_classes: Of the dataset.
         network: The paper's, `network(num_classes, **options) -> Model`.
         eval_batch: Images that are evaluated at once.
+        num_train: Training images of the whole dataset.
     """
 
     num_classes: int
     network: Callable[..., Model]
     eval_batch: int
+    num_train: int
 
 
 DATASETS = {
-    "mnist": Images(10, networks.mlp, 1000),
-    "cifar100": Images(100, networks.convnet, 250),
+    "mnist": Images(10, networks.mlp, 1000, 60_000),
+    "cifar100": Images(100, networks.convnet, 250, 50_000),
     "tiny_imagenet": Images(
         200,
         functools.partial(networks.convnet, filters=(160,) * 4, hidden=(640, 640)),
         125,
+        100_000,
     ),
 }
 _DATASET_OF = {"split_cifar100": "cifar100", "split_tiny_imagenet": "tiny_imagenet"}
@@ -83,6 +86,11 @@ class Config:
     def images(self) -> Images:
         """What goes with the dataset."""
         return DATASETS[self.dataset]
+
+    def name_of(self, dataset: ImageDataset) -> str:
+        """Return what a summary calls the images: the dataset, or a subset of it where there are fewer."""
+        is_whole = len(dataset.train_labels) >= self.images.num_train
+        return self.dataset if is_whole else f"{self.dataset}_subset"
 
     def make_benchmark(self, dataset: ImageDataset) -> streams.Benchmark:
         """Return the stream of tasks on these images."""

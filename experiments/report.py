@@ -110,9 +110,9 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         seeds = "seed" if len(diverged) == 1 else "seeds"
         note = f" ({seeds} {', '.join(map(str, diverged))} diverged)" if diverged else ""
         lines.append(f"| {TITLES[summary['learner']]}{note} | {' | '.join(cells)} |")
-    if any(paper_values(s) and s["data"] == "mnist_subset" for s in summaries):
+    if any(paper_values(s) and s["data"].endswith("_subset") for s in summaries):
         lines.append(
-            "\nTrained and tested on a subset of MNIST; the paper's values are on the whole."
+            "\nTrained and tested on a subset of the images; the paper's values are on the whole."
         )
     if summaries[0]["benchmark"].startswith("split"):
         train, evaluation = (

@@ -119,7 +119,7 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
     updates_per_second = batches * config.updates_per_batch() / clock["train"]
     stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
     summary = {
-        **report.summarise(config, dataset.name, record, clock, updates_per_second),
+        **report.summarise(config, config.name_of(dataset), record, clock, updates_per_second),
         "training_images_per_task": stream.train.image.shape[1],
         "evaluation_images_per_task": stream.test.image.shape[1],
     }

@@ -107,7 +107,9 @@ _SET = flags.DEFINE_multi_string(
     "set", [], "name=value for any keyword of the learner's factory; repeatable"
 )
 _SMOKE = flags.DEFINE_bool(
-    "smoke", False, "A run of seconds: 2 seeds, 3 tasks of 100 images, unless set otherwise"
+    "smoke",
+    False,
+    "A run of seconds: 2 seeds, 3 tasks of 100 images, one glance (MER: batch) each, unless set otherwise",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Remove results that are in the work directory already"
@@ -190,7 +192,7 @@ def _configs() -> list[Config]:
             learner=learner,
             protocol=_PROTOCOL.value,  # type: ignore[arg-type]
             semantics=_SEMANTICS.value,  # type: ignore[arg-type]
-            assignments=_for_learner(learner, learners, overrides),
+            assignments=[*_shortened(learner), *_for_learner(learner, learners, overrides)],
             seeds=tuple(range(_SEED.value, _SEED.value + num_seeds)),
             stream=stream,
             network={name: flag.value for name, flag in _NETWORK.items()},
@@ -198,6 +200,14 @@ def _configs() -> list[Config]:
         )
         for learner in learners
     ]
+
+
+def _shortened(learner: str) -> list[str]:
+    """Return what a smoke run sets of a learner's keywords."""
+    if not _SMOKE.value or learner not in LEARNERS:
+        return []
+    shortened = {"glances", "batches_per_example"} & hyper.names(LEARNERS[learner])
+    return [f"{name}=1" for name in shortened]
 
 
 def _num_seeds() -> int:

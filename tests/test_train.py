@@ -17,7 +17,7 @@ from absl.testing import flagsaver
 from experiments import train
 
 ROOT = pathlib.Path(train.__file__).parents[1]
-TINY = ("--packaged_mnist", "--smoke", "--set=inner_steps=2", "--set=glances=1")
+TINY = ("--packaged_mnist", "--smoke", "--set=inner_steps=2")
 SPLIT, PERMUTED = ["--benchmark=split_cifar100"], ["--benchmark=mnist_permutations"]
 Script = Callable[..., str]
 
@@ -221,7 +221,10 @@ def test_another_configuration_is_not_overwritten(
         (["--num_seeds=0"], "num_seeds is 0; it must be at least 1"),
         (["--seed=-1"], "seed is -1; it must be in [0, 2**32 - num_seeds]"),
         (["--num_tasks=0"], "num_tasks is 0; it must be an integer >= 1"),
-        (["--samples_per_task=10001"], "samples_per_task is 10001; it must be in [1, 10000]"),
+        (
+            ["--samples_per_task=10001"],
+            "samples_per_task is 10001; it must be an integer in [1, 10000]",
+        ),
         (["--samples_per_task=5"], "samples_per_task is 5; it must be at least the batch size, 10"),
         (["--eval_split=validation", "--samples_per_task=10"], "when a tenth is held out"),
         (["--heads=per_task", *SPLIT], "heads is 'per_task'; split_cifar100 has no heads"),
