@@ -11,6 +11,7 @@ import pytest
 from helpers import assert_close, assert_same_bits, differs
 from scipy import stats
 
+from experiments.config import DATASETS
 from lamaml_jax import Model, networks, products
 from lamaml_jax.updates import hypergradients
 
@@ -56,6 +57,15 @@ def test_the_default_networks_are_the_papers() -> None:
         (4 * 4 * 160, 320),
         (320, 320),
         (320, 100),
+    ]
+    model = DATASETS["tiny_imagenet"].network(200)
+    tiny_imagenet = jax.eval_shape(model.init, KEY, jnp.zeros((1, 64, 64, 3)))
+    assert [layer["kernel"].shape for layer in tiny_imagenet.values()] == [
+        (3, 3, 3, 160),
+        *[(3, 3, 160, 160)] * 3,
+        (4 * 4 * 160, 640),
+        (640, 640),
+        (640, 200),
     ]
 
 

@@ -10,39 +10,42 @@ from typing import Any
 import numpy as np
 import pytest
 
-from experiments import presets, report, runner
+import lamaml_jax
+from experiments import report, runner
 from experiments.config import Config, make_config
 from lamaml_jax.datasets import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-LEARNERS = presets.names("split_cifar100", "single")
+LEARNERS = list(lamaml_jax.LEARNERS)
 
 
 @functools.cache
-def photographs() -> ImageDataset:
-    """Return images of 100 classes, 10 for training and 2 for test, each a colour of its class with noise."""
+def photographs(classes: int = 100, size: int = 32) -> ImageDataset:
+    """Return 10 images of each class for training and 2 for test, each a colour of its class with noise."""
     rng = np.random.default_rng(0)
-    colors = rng.integers(0, 256, (100, 1, 1, 3))
+    colors = rng.integers(0, 256, (classes, 1, 1, 3))
 
     def draw(per_class: int) -> tuple[Any, Any]:
-        labels = np.repeat(np.arange(100, dtype=np.int32), per_class)
-        noise = rng.integers(-20, 21, (len(labels), 32, 32, 3))
+        labels = np.repeat(np.arange(classes, dtype=np.int32), per_class)
+        noise = rng.integers(-20, 21, (len(labels), size, size, 3))
         return np.clip(colors[labels] + noise, 0, 255).astype(np.uint8), labels
 
-    return ImageDataset("cifar100", *draw(10), *draw(2), source="made up")
+    name = {100: "cifar100", 200: "tiny_imagenet"}[classes]
+    return ImageDataset(name, *draw(10), *draw(2), source="made up")
 
 
 def small(learner: str, *assignments: str, **changes: Any) -> Config:
     """Return two tasks of 50 images on a network of a few units."""
     settings: dict[str, Any] = {
+        "benchmark": "split_cifar100",
         "assignments": list(assignments),
         "seeds": (0, 1),
         "stream": {"num_tasks": 2},
         "network": {"filters": (4, 4), "hidden": (8,)},
         **changes,
     }
-    return make_config(benchmark="split_cifar100", learner=learner, **settings)
+    return make_config(learner=learner, **settings)
 
 
 @pytest.mark.parametrize(
@@ -72,13 +75,40 @@ def test_what_is_learnt_shows_in_the_accuracy(tmp_path: pathlib.Path) -> None:
     assert summary["standard_stream"] is False
 
 
+def test_a_run_on_tiny_imagenet(tmp_path: pathlib.Path) -> None:
+    config = small("la_maml", "lr_init=0.05", benchmark="split_tiny_imagenet")
+    summary = runner.run(config, photographs(200, 64), tmp_path)
+    assert summary["la_mean"] > 40  # 20 by chance
+
+
+@pytest.mark.parametrize(
+    ("stream", "network"),
+    [
+        ({"classes_per_task": 10}, {"convolution": "lax"}),
+        ({"class_order": "superclass"}, {"precision": "bfloat16"}),
+    ],
+)
+def test_runs_with_other_streams_and_networks(
+    stream: Any, network: Any, tmp_path: pathlib.Path
+) -> None:
+    images = photographs()._replace(superclasses=np.arange(100, dtype=np.int32) % 20)
+    common: dict[str, Any] = {"filters": (4, 4), "hidden": (8,)}
+    config = small("er", "lr=0.1", stream={"num_tasks": 2, **stream}, network=common | network)
+    summary = runner.run(config, images, tmp_path)
+    assert summary["training_images_per_task"] == 9 * stream.get("classes_per_task", 5)
+    assert summary["la_mean"] > 35
+
+
 def test_a_run_says_how_many_images_a_task_has(tmp_path: pathlib.Path) -> None:
     summary = runner.run(small("er"), photographs(), tmp_path)
     assert summary["training_images_per_task"] == 45
     assert summary["evaluation_images_per_task"] == 10
     assert summary == json.loads((tmp_path / "summary.json").read_text())
+    assert summary["data"] == "cifar100_subset"
     table = report.comparison_table([summary])
     assert "45 training images, evaluated on 10" in table
+    assert "on a subset" not in table
+    assert "on a subset" in report.comparison_table([{**summary, "standard_stream": True}])
 
 
 @pytest.mark.slow
@@ -94,7 +124,7 @@ num_seeds = int(sys.argv[1])
 backend.configure("split_cifar100", num_seeds)
 import jax, test_split_runs
 from experiments import runner
-expected = 1 if num_seeds == 1 else backend._num_cores()
+expected = 1 if num_seeds == 1 else min(backend._num_cores(), num_seeds)
 assert jax.device_count() == expected, jax.devices()
 config = test_split_runs.small(
     "la_maml", "glances=2", seeds=tuple(range(num_seeds)), network={}, eval="needed"
