@@ -62,10 +62,14 @@ def require(benchmark: str, learner: str, protocol: Protocol) -> None:
 
 
 def command(benchmark: str, learner: str) -> str:
-    """Return the command that runs a preset; on MNIST, HAT and iCaRL need heads per task."""
+    """Return the command that runs a preset; on MNIST, HAT's and iCaRL's are for heads per task and ten epochs."""
     mnist = benchmark.startswith("mnist")
     options = [
-        *(["--heads=per_task"] if mnist and learner in ("hat", "icarl") else []),
+        *(
+            ["--heads=per_task", "--protocol=multi"]
+            if mnist and learner in ("hat", "icarl")
+            else []
+        ),
         f"--num_seeds={5 if mnist else 3}",
     ]
     return (

@@ -104,7 +104,7 @@ def test_presets_are_listed_with_command_and_result(capsys: pytest.CaptureFixtur
     for benchmark, learner in ALL:
         assert presets.command(benchmark, learner) in printed
     assert "RA 76.92, BTI -8.86" in printed
-    assert "--learner=icarl --heads=per_task" in printed
+    assert "--learner=icarl --heads=per_task --protocol=multi" in printed
     assert (
         "multi pass, heads per_task, 5 seeds: took 1.8 minutes on 2 CPU cores; RA 78.71" in printed
     )
@@ -163,6 +163,23 @@ def test_tuning_compares_validation_accuracies_of_other_seeds(tmp_path: pathlib.
         assert settings["stream"]["eval_split"] == "validation"
         assert settings["seeds"] == [100]
         assert settings["keywords"]["clip_norm"] == 2.0
+
+
+def test_tuning_ranks_what_diverged_last() -> None:
+    """In a process of its own, as it shares flags with other scripts."""
+    code = """
+from experiments.tune import ranking
+def point(ra, *diverged):
+    return {"ra_mean": ra, "bti_mean": None, "diverged_seeds": list(diverged)}
+points = {"lr=1": point(50.0), "lr=2": point(90.0, 101), "lr=3": point(70.0), "lr=4": point(None, 100, 101)}
+print(*ranking(points), sep="\\n")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    lines = done.stdout.splitlines()
+    assert [line.split()[-1] for line in lines] == ["lr=3", "lr=1", "lr=2", "lr=4"]
+    assert "70.00" in lines[0] and "diverged: seeds 101" in lines[2]
 
 
 def test_tuning_refuses_before_any_run(tmp_path: pathlib.Path) -> None:
