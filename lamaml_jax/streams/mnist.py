@@ -142,15 +142,10 @@ def _transformed_images(
     checks.choice("eval_split", eval_split, EvalSplit)
     num_train, num_test = len(dataset.train_labels), len(dataset.test_labels)
     num_classes = 10
-    for name, value, high in (
-        ("num_tasks", num_tasks, None),
-        ("samples_per_task", samples_per_task, num_train),
-        ("batch_size", batch_size, None),
-        ("epochs", epochs, None),
-    ):
-        if value < 1 or (high is not None and value > high):
-            allowed = "at least 1" if high is None else f"in [1, {high}]"
-            raise ValueError(f"{name} is {value}; it must be {allowed}.")
+    checks.integer("num_tasks", num_tasks, 1)
+    checks.integer("samples_per_task", samples_per_task, 1, num_train)
+    checks.integer("batch_size", batch_size, 1)
+    checks.integer("epochs", epochs, 1)
     labels = np.concatenate([dataset.train_labels, dataset.test_labels])
     if labels.min() < 0 or labels.max() >= num_classes:
         raise ValueError(
