@@ -75,6 +75,9 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         benchmark: The stream's facts, images and transforms.
         build: Called inside the trace with the seed's float hyper-parameters.
         eval_batch: Examples that are evaluated at once.
+
+    Returns:
+        The functions, none of them compiled; `parallel.over_runs` compiles them for many seeds.
     """
     setting = benchmark.setting
 

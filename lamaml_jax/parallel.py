@@ -1,9 +1,9 @@
 """Many runs in one compiled program: seeds, and points of a sweep, over all devices.
 
 The runs are an axis of a device mesh. On CPU every device takes its runs one after the other: small products are
-faster one by one than batched, and a run's numbers do not depend on the runs beside it. A product stays on one core,
-but where there is just one CPU device, which takes all. On accelerators the runs of a
-device are batched with vmap.
+faster one by one than batched, and a run's numbers do not depend on the runs beside it. Of several CPU devices each
+uses one core; a single one shares its products between all cores. On accelerators the runs of a device are batched with
+vmap.
 
 Dimensions: S runs, D devices.
 """

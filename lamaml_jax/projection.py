@@ -92,6 +92,9 @@ def project_agem(gradient: Gradient, reference: Gradient) -> Gradient:
         gradient: g, `[D]`.
         reference: r, `[D]`.
 
+    Returns:
+        The turned gradient, `[D]`.
+
     Example:
         >>> import jax.numpy as jnp
         >>> from lamaml_jax import project_agem

@@ -8,8 +8,6 @@ import jax
 
 from lamaml_jax.types import Batch, Learner, Model, Params, State
 
-_REPLAY_FIELDS = frozenset({"memory", "exemplars"})
-
 
 class Storage(NamedTuple):
     """Bytes of a learner's state.
@@ -31,7 +29,7 @@ def storage(learner: Learner, model: Model, example: Batch) -> Storage:
     """Measure the state of a learner without building it.
 
     Args:
-        learner: Whose state is a NamedTuple; examples are kept in a field `memory` or `exemplars`.
+        learner: Whose state is a NamedTuple; examples are kept in its field `memory`.
         model: The network it was made for.
         example: An incoming batch; only its shapes matter.
 
@@ -47,7 +45,7 @@ def storage(learner: Learner, model: Model, example: Batch) -> Storage:
     weights = _num_bytes(params)
     replay = per_parameter = other = 0
     for name, field in zip(state._fields, state, strict=True):
-        if name in _REPLAY_FIELDS:
+        if name == "memory":
             replay += _num_bytes(field)
         elif _shapes(field) == _shapes(params):
             per_parameter += _num_bytes(field)

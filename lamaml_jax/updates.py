@@ -176,7 +176,18 @@ def sgd_step(
     *,
     clip_norm: jax.Array | float | None = None,
 ) -> tuple[Params, Info]:
-    """Take one SGD step; return the new params, and the `loss` and `gradient_norm` (before clipping) of the old."""
+    """Take one SGD step.
+
+    Args:
+        loss_fn: The loss.
+        params: theta.
+        batch: What the loss takes.
+        lr: Learning rate.
+        clip_norm: Clip the gradient to this global norm; None does not clip.
+
+    Returns:
+        The new params, and the `loss` and the `gradient_norm` (before clipping) of the old.
+    """
     loss, grads = jax.value_and_grad(loss_fn)(params, batch)
     grads, norm = clip_by_global_norm(grads, clip_norm)
     return descend(params, lr, grads), {"loss": loss, "gradient_norm": norm}
