@@ -200,7 +200,10 @@ def test_the_defaults_are_the_papers(
     [
         ({"num_tasks": 0}, "num_tasks is 0; it must be an integer >= 1."),
         ({"samples_per_task": 0}, r"samples_per_task is 0; it must be an integer in \[1, 100\]."),
-        ({"samples_per_task": 101}, r"samples_per_task is 101; it must be an integer in \[1, 100\]."),
+        (
+            {"samples_per_task": 101},
+            r"samples_per_task is 101; it must be an integer in \[1, 100\].",
+        ),
         ({"batch_size": 0}, "batch_size is 0; it must be an integer >= 1."),
         ({"batch_size": 31}, "samples_per_task is 30; .* at least the batch size, 31."),
         ({"epochs": 0}, "epochs is 0; it must be an integer >= 1."),
