@@ -9,6 +9,7 @@ import pytest
 from helpers import assert_same_bits, differs
 from split_noise import NUM_CLASSES, TEST, TRAIN, noise
 
+from lamaml_jax import parallel
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.streams import Benchmark, Examples, Stream, split_cifar100, split_tiny_imagenet
 
@@ -255,3 +256,12 @@ def test_a_class_without_images_gets_one_sentence(part: str, label: int) -> None
     rows = np.flatnonzero(getattr(noise(), f"{part}_labels") == label)
     with pytest.raises(ValueError, match="^noise has classes without .*; every class must have .*"):
         split_cifar100(without(*rows, part=part), classes_per_task=1)
+
+
+@every_benchmark
+def test_all_cpu_devices_use_the_same_memory_for_the_images(make: Any) -> None:
+    images = make(noise()).images
+    placed = parallel.replicate(images, parallel.run_mesh())
+    assert len(placed.addressable_shards) == jax.device_count()
+    for shard in placed.addressable_shards:
+        assert shard.data.unsafe_buffer_pointer() == images.ctypes.data

@@ -13,7 +13,10 @@ import chex
 import jax
 import numpy as np
 
+from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.types import Setting
+
+_ALIGNMENT = 64
 
 EvalSplit: TypeAlias = Literal["test", "validation"]
 
@@ -44,6 +47,18 @@ class Inputs(NamedTuple):
 
     evaluation: Callable[[jax.Array, jax.Array, Any], jax.Array]
     training: Callable[[chex.PRNGKey, jax.Array, jax.Array, Any], jax.Array]
+
+
+def all_images(dataset: ImageDataset) -> np.ndarray:
+    """Return the training and then the test images `[I, H, W, C]`.
+
+    The array starts where JAX demands, so that all CPU devices use this very memory instead of a copy each.
+    """
+    parts = [dataset.train_images, dataset.test_images]
+    size = sum(part.size for part in parts)
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    aligned = memory[-memory.ctypes.data % _ALIGNMENT :][:size]
+    return np.concatenate(parts, out=aligned.reshape(-1, *parts[0].shape[1:]))
 
 
 def head_mask(num_tasks: int, classes_per_head: int, *, shared: bool = False) -> np.ndarray:

@@ -20,6 +20,7 @@ from lamaml_jax.streams.benchmark import (
     Examples,
     Inputs,
     Stream,
+    all_images,
     check_samples,
     head_mask,
 )
@@ -193,7 +194,7 @@ def _transformed_images(
         batches_per_epoch=-(-kept // batch_size),
         epochs=epochs,
     )
-    images = np.concatenate([dataset.train_images, dataset.test_images]).reshape(len(labels), -1)
+    images = all_images(dataset).reshape(len(labels), -1)
 
     def inputs(images: jax.Array, index: jax.Array, transform: jax.Array) -> jax.Array:
         return apply(images[index], transform)

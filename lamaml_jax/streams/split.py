@@ -21,6 +21,7 @@ from lamaml_jax.streams.benchmark import (
     Examples,
     Inputs,
     Stream,
+    all_images,
     check_samples,
     head_mask,
 )
@@ -180,7 +181,7 @@ def _split_classes(
         batches_per_epoch=-(-kept // batch_size),
         epochs=epochs,
     )
-    images = np.concatenate([dataset.train_images, dataset.test_images])
+    images = all_images(dataset)
     return Benchmark(setting, images, make_stream, _inputs(normalisation, brightness))
 
 
