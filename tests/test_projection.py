@@ -55,9 +55,11 @@ def trusted(gradient: np.ndarray, rows: np.ndarray, margin: float) -> tuple[np.n
     return v, gradient + rows.T @ v
 
 
-def instance(kind: str, num_tasks: int, num_weights: int = NUM_WEIGHTS) -> tuple[Any, Any]:
+def instance(
+    kind: str, num_tasks: int, num_weights: int = NUM_WEIGHTS, seed: int = 0
+) -> tuple[Any, Any]:
     """Return g and G in conflict, both exact in float32."""
-    rng = np.random.default_rng(num_tasks)
+    rng = np.random.default_rng(num_tasks + 1000 * seed)
     base = rng.normal(size=num_weights)
     noise = rng.normal(size=(num_tasks, num_weights))
     gradient = rng.normal(size=num_weights)
@@ -73,8 +75,10 @@ def instance(kind: str, num_tasks: int, num_weights: int = NUM_WEIGHTS) -> tuple
         "zeros": noise * (np.arange(num_tasks) % 2 == 0)[:, None],
         "of all sizes": noise * 10.0 ** rng.uniform(-6, 4, size=(num_tasks, 1)),
         "large": 1e4 * (base + 0.1 * noise),
+        "large, all but parallel": 100 * base + 1e-6 * noise,
+        "large, opposed": 100 * rng.choice([-1, 1], size=(num_tasks, 1)) * base + 1e-2 * noise,
     }[kind]
-    if kind in ("correlated", "near-parallel", "all but parallel", "large"):
+    if kind in ("correlated", "near-parallel", "all but parallel") or "large" in kind:
         gradient -= base
     gradient, rows = (a.astype(np.float32).astype(float) for a in (gradient, rows))
     return (gradient if np.any(rows @ gradient < 0) else -gradient), rows
@@ -109,6 +113,22 @@ def test_gem_agrees_with_a_trusted_solver(
         assert actual.dtype == (jnp.float64 if double else jnp.float32)
     tolerance = 1e-9 if double else 1e-3
     np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * size)
+
+
+@in_both_precisions
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("num_tasks", [19, 99])
+@pytest.mark.parametrize("kind", ["large, all but parallel", "large, opposed"])
+def test_gem_stays_accurate_where_large_rows_nearly_cancel(
+    kind: str, num_tasks: int, seed: int, double: bool
+) -> None:
+    gradient, rows = instance(kind, num_tasks, num_weights=300, seed=seed)
+    _, expected = trusted(gradient, rows, 0.0)
+    size = max(np.abs(gradient).max(), np.abs(expected).max())
+    with jax.enable_x64(double):
+        args = jnp.asarray(gradient, float), jnp.asarray(rows, float), np.ones(num_tasks, bool)
+        actual = project(*args, 0.0)
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=(1e-9 if double else 1e-3) * size)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.5])
