@@ -34,3 +34,11 @@ def divisor(name: str, value: Any, whole: int, what: str = "the batch size") -> 
     is_integer = isinstance(value, int) and not isinstance(value, bool)
     if not is_integer or value < 1 or whole % value:
         raise ValueError(f"{name} is {value!r}; it must divide {what}, {whole}.")
+
+
+def step_size(examples_per_step: int | None, batch_size: int) -> int:
+    """Return how many of the examples that arrive at once share a step, all if None; raise ValueError if no divisor."""
+    if examples_per_step is None:
+        return batch_size
+    divisor("examples_per_step", examples_per_step, batch_size)
+    return examples_per_step

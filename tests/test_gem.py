@@ -167,13 +167,14 @@ def test_gem_projects_against_the_memory_of_each_past_task(
     learner = build("gem_with_margin", per_task, clip_norm=clip_norm)
     before, _ = learn(learner, *past)
     after, info = learn(learner, now, state=before)
-    rows = np.stack([gradient(before.params, last(b), per_task) for b in past])
+    held = [gradient(before.params, last(b), per_task) for b in past]
+    rows = np.stack([clip_by_global_norm(row, clip_norm)[0] for row in held])
     grads, norm = clip_by_global_norm(gradient(before.params, now, per_task), clip_norm)
     assert np.any(rows @ grads < 0)
     expected = project_gem(grads, rows, np.ones(2, bool), margin=0.5, eps=1e-3)
     assert_close(step_taken(before, after), expected, 1e-7)
     assert_close(info["gradient_norm"], norm, 1e-7)
-    assert clip_norm is None or norm > clip_norm
+    assert clip_norm is None or min(norm, *map(np.linalg.norm, held)) > clip_norm
 
 
 def test_no_past_memory_loss_rises_to_first_order(x64: None) -> None:
@@ -217,22 +218,31 @@ def mean_of_examples(rows: list[np.ndarray], counts: list[int]) -> np.ndarray:
 
 @pytest.mark.parametrize("skip_first_task", [False, True])
 @pytest.mark.parametrize(
-    ("reference", "expected"), [("mean", mean_of_tasks), ("sample", mean_of_examples)]
+    ("reference", "expected", "clip_norm"),
+    [
+        ("mean", mean_of_tasks, None),
+        ("mean", mean_of_tasks, 0.1),
+        ("sample", mean_of_examples, None),
+    ],
 )
 def test_agem_projects_against_its_reference(
-    reference: str, expected: Callable[..., np.ndarray], skip_first_task: bool, x64: None
+    reference: str,
+    expected: Callable[..., np.ndarray],
+    clip_norm: float | None,
+    skip_first_task: bool,
+    x64: None,
 ) -> None:
     """As one past task holds more examples, a mean over tasks and one over examples differ."""
     past = uneven_past()
     keywords = {"reference": reference, "replay_batch": 50, "skip_first_task": skip_first_task}
-    learner = build("agem", model=LINEAR, **keywords)
+    learner = build("agem", model=LINEAR, clip_norm=clip_norm, **keywords)
     before, _ = learn(learner, *past.shown)
     after, info = learn(learner, past.now, state=before)
-    rows = [
-        np.asarray(gradient(before.params, b, model=LINEAR)) for b in past.held[skip_first_task:]
-    ]
+    *rows, grads = (
+        np.asarray(clip_by_global_norm(gradient(before.params, b, model=LINEAR), clip_norm)[0])
+        for b in (*past.held[skip_first_task:], past.now)
+    )
     against = expected(rows, [SLOTS, 2][skip_first_task:])
-    grads = np.asarray(gradient(before.params, past.now, model=LINEAR))
     assert grads @ against < 0
     projected = grads - grads @ against / (against @ against) * against
     assert_close(step_taken(before, after), projected, 1e-7)

@@ -3,9 +3,6 @@
 Prediction is at the mean.
 
 Dimensions: B batch.
-
-Reference: Zeno, Golan, Hoffer and Soudry, "Task Agnostic Continual Learning Using Online Variational Bayes",
-arXiv:1803.10123, Algorithm 1.
 """
 
 from typing import NamedTuple
@@ -43,6 +40,12 @@ def bgd(
 ) -> Learner:
     """Return Bayesian gradient descent, by the update of `lamaml_jax.posterior`.
 
+    With g the gradient of the incoming examples' summed loss at theta = mean + std * eps, eps ~ N(0, 1), and E the
+    mean over samples:
+
+        mean <- mean - eta * std^2 * E[g],
+        std <- std * sqrt(1 + (std * E[g * eps] / 2)^2) - std^2 * E[g * eps] / 2.
+
     Args:
         model: The network; the mean starts at `model.init`.
         setting: The stream's static facts.
@@ -61,6 +64,9 @@ def bgd(
     Raises:
         ValueError: A static argument is out of its range.
 
+    Reference: Zeno, Golan, Hoffer and Soudry, "Task Agnostic Continual Learning Using Online Variational Bayes",
+    arXiv:1803.10123, Algorithm 1.
+
     Example:
         >>> import numpy as np
         >>> from lamaml_jax import Setting, bgd, networks
@@ -68,11 +74,9 @@ def bgd(
         >>> bgd(networks.mlp(10), setting, std_init=0.02, mc_samples=2).needs
         frozenset()
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     checks.integer("mc_samples", mc_samples, 1)
     checks.integer("glances", glances, 1)
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     loss_fn = task_loss(model.apply, setting.class_mask)
 
     def init(key: chex.PRNGKey, example: Batch) -> BgdState:

@@ -79,12 +79,10 @@ def er(
         >>> er(networks.mlp(10), setting, lr=0.03, examples_per_step=1).needs
         frozenset()
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     checks.integer("glances", glances, 1)
     checks.integer("memory", memory, 1)
     checks.integer("replay_batch", replay_batch, 0, None if replacement else memory)
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     loss_fn = task_loss(model.apply, setting.class_mask)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances

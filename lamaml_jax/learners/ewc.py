@@ -86,13 +86,11 @@ def ewc(
         >>> ewc(networks.mlp(10), setting, penalty=20.0).needs
         frozenset({'task_data'})
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     checks.choice("fisher", fisher, Fisher)
     checks.choice("fisher_labels", fisher_labels, FisherLabels)
     if fisher_examples is not None:
         checks.integer("fisher_examples", fisher_examples, 1)
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     loss_fn = task_loss(model.apply, setting.class_mask)
 
     def init(key: chex.PRNGKey, example: Batch) -> EwcState:

@@ -65,7 +65,7 @@ def gem(
         eps: Added to the diagonal of GG'.
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
             Examples enter the memory as they arrive; that of the current task is not held against them.
-        clip_norm: Clip g to this global norm before it is projected; None does not clip.
+        clip_norm: Clip g and each row of G to this global norm before the projection; None does not clip.
 
     Returns:
         The learner; its state is a `GemState`, its info `loss`, `gradient_norm` (before clipping) and `projected`,
@@ -90,6 +90,7 @@ def gem(
     ) -> tuple[Params, Params]:
         def fill(past: jax.Array, rows: Params) -> Params:
             row = jax.grad(loss_fn)(state.params, _held(state.memory, past))
+            row, _ = clip_by_global_norm(row, clip_norm)
             return jax.tree.map(lambda all_, one: all_.at[past].set(one), rows, row)
 
         rows = jax.lax.fori_loop(0, task, fill, rows)
@@ -142,7 +143,8 @@ def agem(
         skip_first_task: Whether the first task's memory is never used (released with La-MAML).
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
             Examples enter the memory as they arrive; that of the current task is not held against them.
-        clip_norm: Clip g to this global norm before it is projected; None does not clip.
+        clip_norm: Clip g, and each gradient of a mean reference, to this global norm before the projection; None does
+            not clip.
 
     Returns:
         The learner; its state is a `GemState`, its info as that of `gem`.
@@ -171,6 +173,7 @@ def agem(
     def mean(key: chex.PRNGKey, state: GemState, task: jax.Array) -> Params:
         def add(past: jax.Array, total: Params) -> Params:
             grads = jax.grad(loss_fn)(state.params, _held(state.memory, past))
+            grads, _ = clip_by_global_norm(grads, clip_norm)
             return jax.tree.map(jnp.add, total, grads)
 
         total = jax.lax.fori_loop(first, task, add, jax.tree.map(jnp.zeros_like, state.params))
@@ -212,12 +215,9 @@ def _learner(
 
     The space is `workspace(params)`, made once per update and handed from step to step.
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     checks.integer("glances", glances, 1)
-    checks.integer("memory", memory, 1)
     checks.integer("memory", memory, setting.num_tasks)
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     loss_fn = task_loss(model.apply, setting.class_mask)
 
     def init(key: chex.PRNGKey, example: Batch) -> GemState:

@@ -82,7 +82,8 @@ def hat(
         sparsity: Weight of the regulariser, which leaves units to later tasks.
         glances: SGD steps on the same examples, >= 1.
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
-        clip_norm: Clip the gradients of weights and of embeddings, each to this global norm; None does not clip.
+        clip_norm: Clip the gradients of weights and of embeddings, each to this global norm (released: both together);
+            None does not clip.
         binarise: Whether gates become 0 or 1 at a task's end and in predictions. Then weights that an earlier task
             uses do not move at all, nor do its logits; in the paper's soft form (False) they move by little, because
             of the few gates that a task may leave between 0 and 1.
@@ -107,10 +108,8 @@ def hat(
         >>> sorted(hat(networks.mlp(10), setting, binarise=True).needs)
         ['task_id']
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     checks.integer("glances", glances, 1)
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     gate_params = model.gate_params
     if not model.gate_sizes or gate_params is None:
         raise ValueError("model has no gates; it must have gate_sizes and gate_params for hat.")

@@ -1,7 +1,7 @@
 """iCaRL: herded exemplars, nearest-mean prediction and distillation (Rebuffi et al. 2017), for known task ids.
 
 Dimensions: B batch, T tasks, C classes over all heads, H classes of one task, M memory slots, N examples of a task,
-D features, K exemplars that one step distils.
+D features.
 """
 
 import functools
@@ -96,13 +96,10 @@ def icarl(
         >>> sorted(icarl(networks.mlp(10), setting, memory=50).needs)
         ['task_data', 'task_id']
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     heads = _heads(setting.class_mask)
     checks.integer("glances", glances, 1)
-    checks.integer("memory", memory, 1)
     checks.integer("memory", memory, heads.shape[1])
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     checks.choice("features", features, Features)
     num_old_sets = max(setting.num_tasks - 1, 1) * heads.shape[1]
     embed = _embedding(model, features)

@@ -62,11 +62,10 @@ def meta_bgd(
 ) -> Learner:
     """Return Meta-BGD: C-MAML whose outer step is Bayesian gradient descent's.
 
-    g is the gradient of C-MAML's meta-objective at theta = mean + std * eps, clipped, times the incoming examples (the
-    replayed ones do not count). The rate of the inner steps is one constant, as in the paper's text; the released code
-    counts one rate per weight among the parameters, so that they are randomised and learnt like the weights.
-
-    Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
+    Mean and std step as in `bgd`, with g the gradient of C-MAML's meta-objective at theta = mean + std * eps, clipped,
+    times the number of incoming examples (the replayed ones do not count). The rate of the inner steps is one constant,
+    as in the paper's text; the released code counts one rate per weight among the parameters, so that they are
+    randomised and learnt like the weights.
 
     Args:
         model: The network; the mean starts at `model.init` (for which the paper takes Xavier's initialiser).
@@ -87,7 +86,7 @@ def meta_bgd(
         replacement: Whether one meta-batch may replay an example twice (released) or not (text).
         age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform (text).
         push_epochs: Whether examples enter the memory in their "first" epoch only (released) or in "every" one
-            (text). They enter once per batch, after the first glance's draws.
+            (text). They enter once per batch, after the first glance's draws (as released, if that has one sample).
         shuffle_glances: Whether every draw reshuffles the incoming batch (released).
         redraw_per_sample: Whether every Monte Carlo sample has a draw of its own (released), or a glance one for all.
         learn_inner_lr: Whether every weight has a rate of its own, which starts at a mean of `inner_lr` and a standard
@@ -101,6 +100,8 @@ def meta_bgd(
 
     Raises:
         ValueError: A static argument is out of its range.
+
+    Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
 
     Example:
         >>> import numpy as np

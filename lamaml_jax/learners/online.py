@@ -42,6 +42,9 @@ def online(
     Raises:
         ValueError: A static argument is out of its range.
 
+    Reference: "Online" of Riemer et al., "Learning to Learn without Forgetting by Maximizing Transfer and Minimizing
+    Interference", ICLR 2019.
+
     Example:
         >>> import numpy as np
         >>> from lamaml_jax import Setting, networks, online
@@ -49,9 +52,7 @@ def online(
         >>> online(networks.mlp(10), setting, lr=0.01, examples_per_step=1).needs
         frozenset()
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     loss_fn = task_loss(model.apply, setting.class_mask)
 
     def init(key: chex.PRNGKey, example: Batch) -> OnlineState:
@@ -75,7 +76,9 @@ def iid(
     examples_per_step: int | None = None,
     clip_norm: Positive | None = None,
 ) -> Learner:
-    """Return Online on all tasks shuffled together, the upper end of every comparison: SGD on what is then i.i.d.
+    """Return Online on all tasks shuffled together, the upper end of a comparison: SGD on what is then i.i.d.
+
+    It sees every example once per epoch; methods with several glances or replay make more steps, and may retain more.
 
     Args:
         model: See `online`, like all that follow.
@@ -89,6 +92,9 @@ def iid(
 
     Raises:
         ValueError: A static argument is out of its range.
+
+    Reference: "IID" of Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS
+    2020.
 
     Example:
         >>> import numpy as np

@@ -70,9 +70,6 @@ def ucb(
     (`kl_weight=0`), weights are drawn with the initial sigma for ever, and heads after the first are not trained;
     here they are as in the paper.
 
-    Reference: Ebrahimi, Elhoseiny, Darrell and Rohrbach, "Uncertainty-guided Continual Learning with Bayesian Neural
-    Networks", ICLR 2020; Blundell et al., "Weight Uncertainty in Neural Networks", ICML 2015 (Bayes by backprop).
-
     Args:
         model: The network; the means start at `model.init`.
         setting: The stream's static facts; a task's N is its B * batches_per_epoch.
@@ -97,6 +94,9 @@ def ucb(
     Raises:
         ValueError: A static argument is out of its range, or `predict` has no key to draw samples from.
 
+    Reference: Ebrahimi, Elhoseiny, Darrell and Rohrbach, "Uncertainty-guided Continual Learning with Bayesian Neural
+    Networks", ICLR 2020; Blundell et al., "Weight Uncertainty in Neural Networks", ICML 2015 (Bayes by backprop).
+
     Example:
         >>> import numpy as np
         >>> from lamaml_jax import Setting, networks, ucb
@@ -104,27 +104,25 @@ def ucb(
         >>> ucb(networks.mlp(10), setting, lr=0.1, eval_samples=5).needs
         frozenset()
     """
-    if examples_per_step is None:
-        examples_per_step = setting.batch_size
     if rho_lr is None:
         rho_lr = lr
     checks.integer("mc_samples", mc_samples, 1)
     checks.integer("eval_samples", eval_samples, 0)
     checks.integer("glances", glances, 1)
-    checks.divisor("examples_per_step", examples_per_step, setting.batch_size)
+    examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     loss_fn = task_loss(model.apply, setting.class_mask)
     num_examples = setting.batch_size * setting.batches_per_epoch
 
     def init(key: chex.PRNGKey, example: Batch) -> UcbState:
         mean = model.init(key, example.x)
-        rho = optax.tree.full_like(mean, jnp.log(jnp.expm1(std_init)))
+        rho = optax.tree.full_like(mean, std_init + jnp.log(-jnp.expm1(-std_init)))
         return UcbState(mean, rho, optax.tree.full_like(mean, lr))
 
     def log_prior(w: jax.Array) -> jax.Array:
         """Return log p(w), but for the constant that log q has as well."""
         wide = jnp.log(prior_pi) - jnp.log(prior_std1) - (w / prior_std1) ** 2 / 2
         spike = jnp.log1p(-prior_pi) - jnp.log(prior_std2) - (w / prior_std2) ** 2 / 2
-        return wide + jax.nn.softplus(spike - wide)
+        return jnp.logaddexp(wide, spike)
 
     def glance(piece: Batch, state: UcbState, key: chex.PRNGKey) -> tuple[UcbState, Info]:
         std = jax.tree.map(jax.nn.softplus, state.rho)
