@@ -4,8 +4,7 @@ import jax.numpy as jnp
 
 from experiments import presets, report
 from experiments.config import BATCH_SIZE, Config, make_config
-from lamaml_jax import Batch
-from lamaml_jax.storage import storage
+from lamaml_jax import Batch, storage
 
 BENCHMARK = "mnist_rotations"
 
@@ -23,7 +22,7 @@ def main() -> None:
             config = _config(name, "per_task")
         setting = config.setting()
         learner = config.build(setting, {n: jnp.float32(v) for n, v in config.floats().items()})
-        sizes = storage(learner, config.model(setting.num_classes), example)
+        sizes = storage.measure(learner, config.model(setting.num_classes), example)
         cells = (f"{size / 1000:.0f}" for size in sizes[1:])
         print(
             f"| {report.TITLES[name]} | {', '.join(sorted(learner.needs)) or '–'} | {' | '.join(cells)} |"

@@ -1,6 +1,6 @@
 """La-MAML, look-ahead meta-learning for continual learning, and its baselines as pure JAX functions."""
 
-from lamaml_jax import losses, metrics, networks, replay
+from lamaml_jax import losses, metrics, networks, replay, storage
 from lamaml_jax.learners import (
     LEARNERS,
     agem,
@@ -65,6 +65,7 @@ __all__ = [
     "project_gem",
     "replay",
     "split",
+    "storage",
     "sync_la_maml",
     "ucb",
 ]

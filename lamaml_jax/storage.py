@@ -25,7 +25,7 @@ class Storage(NamedTuple):
     other: int
 
 
-def storage(learner: Learner, model: Model, example: Batch) -> Storage:
+def measure(learner: Learner, model: Model, example: Batch) -> Storage:
     """Measure the state of a learner without building it.
 
     Args:

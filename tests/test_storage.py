@@ -1,10 +1,11 @@
 """What a learner keeps beyond the weights is measured and told apart."""
 
-import pytest
-from helpers import BATCH_SIZE, NUM_FEATURES, make_batch, small_setting
+from typing import Any
 
-from lamaml_jax import er, ewc, la_maml, meta_bgd, networks, online
-from lamaml_jax.storage import storage
+import pytest
+from helpers import NUM_FEATURES, NUM_TASKS, make_batch, small_setting
+
+from lamaml_jax import LEARNERS, networks, storage
 
 FLOAT, HIDDEN = 4, 8
 NUM_WEIGHTS = NUM_FEATURES * HIDDEN + HIDDEN + HIDDEN * 6 + 6
@@ -12,25 +13,35 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
 
 
 @pytest.mark.parametrize(
-    ("factory", "keywords", "replay", "per_parameter"),
+    ("name", "keywords", "replay", "per_parameter", "other"),
     [
-        (online, {}, 0, 0),
-        (er, {"memory": 30}, 30 * SLOT + FLOAT, 0),
-        (la_maml, {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS),
-        (ewc, {}, 0, 2 * FLOAT * NUM_WEIGHTS),
-        (meta_bgd, {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS),
+        ("online", {}, 0, 0, 0),
+        ("er", {"memory": 30}, 30 * SLOT + FLOAT, 0, 0),
+        ("la_maml", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
+        ("ewc", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
+        ("gem", {"memory": 30}, 30 * SLOT + NUM_TASKS * FLOAT, 0, 0),
+        # An exemplar has the old network's outputs for the two classes of its task, and whether it is one.
+        ("icarl", {"memory": 30}, 30 * (SLOT + 2 * FLOAT + 1) + FLOAT, 0, 0),
+        ("bgd", {}, 0, FLOAT * NUM_WEIGHTS, 0),
+        ("ucb", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
+        # An embedding of every hidden unit for every task, the mask of them all, and a task's number.
+        ("hat", {}, 0, 0, FLOAT * (NUM_TASKS * HIDDEN + HIDDEN + 1)),
+        ("meta_bgd", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
         (
-            meta_bgd,
+            "meta_bgd",
             {"memory": 20, "learn_inner_lr": True},
             20 * SLOT + FLOAT,
             3 * FLOAT * NUM_WEIGHTS,
+            0,
         ),
     ],
 )
-def test_storage_by_hand(factory, keywords, replay, per_parameter) -> None:
+def test_storage_by_hand(
+    name: str, keywords: dict[str, Any], replay: int, per_parameter: int, other: int
+) -> None:
     model = networks.mlp(6, hidden=(HIDDEN,))
-    learner = factory(model, small_setting(), **keywords)
+    learner = LEARNERS[name](model, small_setting(), **keywords)
 
-    measured = storage(learner, model, make_batch(0, size=BATCH_SIZE))
+    measured = storage.measure(learner, model, make_batch(0))
 
-    assert measured == (FLOAT * NUM_WEIGHTS, replay, per_parameter, 0)
+    assert measured == (FLOAT * NUM_WEIGHTS, replay, per_parameter, other)
