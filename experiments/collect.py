@@ -18,7 +18,7 @@ from experiments.config import make_config
 
 _KEYS = ("benchmark", "protocol", "heads", "learner")
 _VALUES = ("ra_mean", "ra_std", "la_mean", "la_std", "bti_mean", "bti_std")
-_COLUMNS = (*_KEYS, "num_seeds", *_VALUES, "minutes")
+_COLUMNS = (*_KEYS, "num_seeds", "diverged_seeds", *_VALUES, "minutes")
 
 
 def main(folders: list[str]) -> None:
@@ -72,7 +72,8 @@ def _row(summary: dict[str, Any]) -> dict[str, Any]:
     numbers = {name: summary[name] for name in _VALUES}
     rounded = {name: "" if value is None else f"{value:.2f}" for name, value in numbers.items()}
     keys = {key: summary[key] for key in (*_KEYS, "num_seeds")}
-    return {**keys, **rounded, "minutes": f"{seconds / 60:.1f}"}
+    diverged = " ".join(map(str, summary["diverged_seeds"]))
+    return {**keys, "diverged_seeds": diverged, **rounded, "minutes": f"{seconds / 60:.1f}"}
 
 
 if __name__ == "__main__":

@@ -99,7 +99,11 @@ def main() -> None:
 def _result(row: dict[str, str]) -> str:
     took = f"took {row['minutes']} minutes on 2 CPU cores; " if row["minutes"] else ""
     bti = f", BTI {row['bti_mean']}" if row["bti_mean"] else ""
-    return f"{row['protocol']} pass, heads {row['heads']}, {row['num_seeds']} seeds: {took}RA {row['ra_mean']}{bti}"
+    diverged = f" (diverged: {row['diverged_seeds']})" if row["diverged_seeds"] else ""
+    return (
+        f"{row['protocol']} pass, heads {row['heads']}, {row['num_seeds']} seeds{diverged}: "
+        f"{took}RA {row['ra_mean']}{bti}"
+    )
 
 
 if __name__ == "__main__":
