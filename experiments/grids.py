@@ -21,11 +21,11 @@ GRIDS: dict[str, list[dict[str, Any]]] = {
         for inner_lr in (0.03, 0.1)
     ],
     "ucb": _product(lr=(0.1, 0.2, 0.3, 0.5), kl_weight=(0.0, 0.02)),
-    "hat": _product(lr=(0.05, 0.1), sparsity=(0.75, 1.5), s_max=(100.0, 400.0)),
+    "hat": _product(lr=(0.05, 0.1), sparsity=(0.75, 1.5)),
     "icarl": _product(
         lr=(0.03, 0.1), memory_strength=(0.3, 1.0), features=("penultimate", "logits")
     ),
     "online": _product(lr=(0.01, 0.03, 0.1, 0.3)),
     "ewc": _product(lr=(0.03, 0.1), penalty=(1.0, 10.0, 100.0, 1000.0)),
-    "iid": _product(lr=(0.003, 0.01, 0.03, 0.1)),
+    "iid": _product(lr=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0)),
 }

@@ -74,9 +74,15 @@ def accuracy(learner: Learner, model: Model, state: HatState, task: int) -> floa
 
 
 @every_model
-@pytest.mark.parametrize("binarise", [True, False])
-def test_later_tasks_leave_earlier_ones_their_logits(model: Model, binarise: bool) -> None:
-    learner = hat(model, SETTING, lr=0.1, sparsity=0.1, binarise=binarise)
+@pytest.mark.parametrize(
+    ("binarise", "lr", "sparsity"),
+    [(True, 0.1, 0.1), (False, 0.1, 0.1), (False, 0.1, 0.75)],
+)
+def test_later_tasks_leave_earlier_ones_their_logits(
+    model: Model, binarise: bool, lr: float, sparsity: float
+) -> None:
+    """In the soft form also at a preset's settings."""
+    learner = hat(model, SETTING, lr=lr, sparsity=sparsity, binarise=binarise)
     predict = jax.jit(learner.predict)
     x = batches(model, 0).x[0]
     state = start(learner, model)
