@@ -107,10 +107,6 @@ def add_sets(memory: Exemplars, data: Batch, picks: jax.Array, found: jax.Array)
     )
 
 
-def _share(num_slots: int, num_sets: jax.Array) -> jax.Array:
-    return jnp.maximum(num_slots // jnp.maximum(num_sets, 1), 1)
-
-
 def class_means(features: jax.Array, members: jax.Array) -> jax.Array:
     """Return the mean features `[H, D]` of each class's members, bool `[H, N]`; 0 where it has none."""
     weights = members.astype(features.dtype)
@@ -120,3 +116,7 @@ def class_means(features: jax.Array, members: jax.Array) -> jax.Array:
 def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return `|| a_i - b_j ||^2` of all rows."""
     return (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
+
+
+def _share(num_slots: int, num_sets: jax.Array) -> jax.Array:
+    return jnp.maximum(num_slots // jnp.maximum(num_sets, 1), 1)

@@ -58,7 +58,7 @@ class Batch(NamedTuple):
         x: Inputs `[B, ...]`.
         y: Labels `[B]`, counted over all heads, in `[0, C)`.
         task: Task ids `[B]` in `[0, T)`.
-        valid: bool `[B]`; an invalid row is padding and changes nothing.
+        valid: bool `[B]`; an invalid row is padding, which comes last, and changes nothing.
         first_epoch: bool scalar: these examples are seen for the first time.
         progress: Scalar in [0, 1), the share of the epoch that lies behind.
     """
@@ -125,7 +125,8 @@ class Learner(NamedTuple):
         predict: `predict(state, x, task, key=None) -> scores [B, C]`.
         end_task: `end_task(key, state, data) -> state`, the identity unless the method consolidates. `data` is the
             task's training data as one `Batch` if `needs` has "task_data", else None.
-        needs: A subset of {"task_id", "task_data", "mixed_stream"}.
+        needs: What the method needs of a stream, a subset of {"task_id", "task_data", "mixed_stream"}: the true task
+            at test, all of a task's training data at its end, and all tasks shuffled together instead of in order.
     """
 
     init: Callable[[chex.PRNGKey, Batch], State]

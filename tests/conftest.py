@@ -1,12 +1,16 @@
-"""Two CPU devices for all tests, double precision on request, and the packaged images."""
+"""Two CPU devices for all tests, double precision on request, the packaged images, small archives."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import pytest
-from helpers import compiling_quickly
+import tensorflow_datasets as tfds
+from helpers import compiling_quickly, set_url
+from split_archives import Original, cifar_original, tiny_original
 
-from lamaml_jax.datasets import ImageDataset, load_packaged_mnist
+from lamaml_jax.datasets import ImageDataset, cifar100, load_packaged_mnist, tiny_imagenet
+from lamaml_jax.datasets import mnist as full_mnist
 
 jax.config.update("jax_num_cpu_devices", 2)  # takes effect only before the backend starts
 jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would take fewer bits
@@ -30,3 +34,29 @@ def quick_compile() -> Iterator[None]:
 def mnist() -> ImageDataset:
     """The packaged subset: 10,000 training and 2,000 test images."""
     return load_packaged_mnist()
+
+
+@pytest.fixture
+def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have downloads ask this machine, where nobody listens, and show no progress."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    for module in (full_mnist, cifar100, tiny_imagenet):
+        set_url(monkeypatch, module.Builder, "http://127.0.0.1:9/")
+    tfds.disable_progress_bar()
+    yield
+    tfds.enable_progress_bar()
+
+
+@pytest.fixture
+def cifar() -> Original:
+    return cifar_original()
+
+
+@pytest.fixture
+def tiny() -> Original:
+    return tiny_original()
+
+
+@pytest.fixture(params=["cifar", "tiny"])
+def original(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-"""What several tests need: a small stream of batches, comparisons of pytrees, quick compilation."""
+"""What several tests need: a small stream of batches, comparisons of pytrees, quick compilation, servers."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from lamaml_jax import Batch, Setting
 
@@ -67,3 +68,8 @@ def compiling_quickly() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
+
+
+def set_url(monkeypatch: pytest.MonkeyPatch, builder: Any, url: str) -> None:
+    """Let a dataset's builder download its archives from another folder of the web."""
+    monkeypatch.setattr(builder, "ARCHIVES", builder.ARCHIVES._replace(url=url))

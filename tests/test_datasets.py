@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow_datasets as tfds
+from helpers import set_url
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from lamaml_jax.datasets import DatasetError, ImageDataset, checksum, load
@@ -25,14 +26,7 @@ from lamaml_jax.datasets.mnist import Builder
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = Builder.ARCHIVES.names
 PREPARED = Path("mnist", "3.0.1")
 
-
-@pytest.fixture(autouse=True)
-def _quiet_and_local(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    _set_url(monkeypatch, "http://127.0.0.1:9/")  # nobody listens: no test reaches the network
-    tfds.disable_progress_bar()
-    yield
-    tfds.enable_progress_bar()
+pytestmark = pytest.mark.usefixtures("offline")
 
 
 @pytest.fixture(scope="module")
@@ -70,10 +64,6 @@ def idx(array: npt.NDArray[Any]) -> bytes:
 
 def cut_in_half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-
-def _set_url(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    monkeypatch.setattr(Builder, "ARCHIVES", Builder.ARCHIVES._replace(url=url))
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -254,14 +244,16 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def server(tmp_path: Path, small: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def server(
+    tmp_path: Path, small: ImageDataset, offline: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """A folder with the small dataset, served where MNIST is downloaded from."""
     folder = tmp_path / "served"
     write_archives(folder, small, ".gz")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
         threading.Thread(target=running.serve_forever).start()
-        _set_url(monkeypatch, f"http://127.0.0.1:{running.server_port}/")
+        set_url(monkeypatch, Builder, f"http://127.0.0.1:{running.server_port}/")
         yield folder
         running.shutdown()
 

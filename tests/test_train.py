@@ -14,7 +14,7 @@ import pytest
 from absl import flags
 from absl.testing import flagsaver
 
-from experiments import train
+from experiments import presets, train
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--set=inner_steps=2")
@@ -131,6 +131,22 @@ def test_learners_are_compared_in_one_table(tmp_path: pathlib.Path, script: Scri
         assert np.isnan(accuracy[:, 1, 2]).all() and np.isfinite(accuracy[:, -1]).all()
 
 
+def test_all_leaves_out_by_name_what_cannot_be_compared(
+    tmp_path: pathlib.Path, script: Script, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = {name: presets.PRESETS["mnist_rotations"][name] for name in ("online", "hat", "icarl")}
+    monkeypatch.setitem(presets.PRESETS, "mnist_rotations", few)
+    arguments = ("--learner=all", "--packaged_mnist", "--smoke")
+    printed = script(*arguments, f"--workdir={tmp_path / 'shared'}")
+
+    assert "| Online |" in printed and "| HAT |" not in printed
+    assert "need to know the task at test (--heads=per_task): hat, icarl\n" in printed
+    assert "no preset here: la_maml, sync_la_maml, c_maml, " in printed
+    printed = script(*arguments, "--heads=per_task", f"--workdir={tmp_path / 'per_task'}")
+    assert all(f"| {name} |" in printed for name in ("Online", "HAT", "iCaRL"))
+    assert "need to know" not in printed
+
+
 def test_metrics_need_no_other_evaluations(tmp_path: pathlib.Path, script: Script) -> None:
     arguments = ("--learner=online", "--packaged_mnist", "--smoke", "--set=lr=0.05")
     summaries = []
@@ -207,6 +223,7 @@ def test_another_configuration_is_not_overwritten(
     [
         (["--benchmark=mnist_rotation"], "did you mean mnist_rotations"),
         (["--learner=la_mam"], "did you mean la_maml"),
+        (["--learner=er,hat"], "--heads=per_task"),
         (["--learner=er,er"], "one or more different learners"),
         (["--set=lr_int=0.1"], "did you mean lr_init"),
         (["--set=lr_init"], "not of the form name=value"),

@@ -51,7 +51,7 @@ def quadrature_kl(mean: np.ndarray, std: float, pi: float, std1: float, std2: fl
     return (log_q - np.log(p)) @ weights / weights.sum()
 
 
-@pytest.mark.parametrize(("pi", "std2"), [(1.0, 0.0025), (0.25, 0.4)])
+@pytest.mark.parametrize(("pi", "std2"), [(1.0, 0.0025), (0.25, 0.4), (0.0, 0.4)])
 def test_divergence_and_its_gradient(pi: float, std2: float) -> None:
     mean, std, std1 = np.asarray(MEANS, np.float64), 0.3, 0.8
     learner = ucb(
@@ -87,10 +87,11 @@ def test_divergence_and_its_gradient(pi: float, std2: float) -> None:
     assert_close((state.rho - start.rho).sum(), -2.0 * weight * by_rho.sum(), 0.02)
 
 
-def test_sigma_starts_where_it_is_told_and_rates_as_lr() -> None:
-    state = ucb(MODEL, SETTING, lr=0.2, std_init=0.07).init(KEY, make_batch(0))
+@pytest.mark.parametrize("std", [0.001, 0.07, 200.0])
+def test_sigma_starts_where_it_is_told_and_rates_as_lr(std: float) -> None:
+    state = ucb(MODEL, SETTING, lr=0.2, std_init=std).init(KEY, make_batch(0))
     for rho, lrs in zip(jax.tree.leaves(state.rho), jax.tree.leaves(state.lrs), strict=True):
-        assert_close(jax.nn.softplus(rho), jnp.full_like(rho, 0.07))
+        np.testing.assert_allclose(jax.nn.softplus(rho), std, rtol=1e-5)
         assert_close(lrs, jnp.full_like(rho, 0.2))
 
 
