@@ -1,6 +1,7 @@
-"""What several tests need: a small stream of batches, comparisons of pytrees, quick compilation, servers."""
+"""What several tests need: a small stream and learners, comparisons of pytrees, quick compilation, servers."""
 
 import contextlib
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamaml_jax import Batch, Setting
+from lamaml_jax import LEARNERS, Batch, Learner, Setting, networks
 
 NUM_TASKS, CLASSES_PER_TASK, NUM_FEATURES, BATCH_SIZE = 3, 2, 12, 10
 
@@ -35,6 +36,28 @@ def make_batch(seed: int, task: int = 0, size: int = BATCH_SIZE, **fields: Any) 
         progress=jnp.float32(0),
     )
     return batch._replace(**fields)
+
+
+SETTING = small_setting()
+MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
+_SMALL = {"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2}
+
+
+def build(name: str, **keywords: Any) -> Learner:
+    """Return a learner of MODEL on SETTING, with settings as the factory has them or small."""
+    return LEARNERS[name](MODEL, SETTING, **small_keywords(name) | keywords)
+
+
+def small_keywords(name: str) -> dict[str, Any]:
+    """Return small values of those keywords that cost time, as far as a learner has them."""
+    known = inspect.signature(LEARNERS[name]).parameters
+    return {keyword: value for keyword, value in _SMALL.items() if keyword in known}
+
+
+def task_data(learner: Learner, task: int) -> Batch | None:
+    """Return what a learner is handed at a task's end."""
+    size = SETTING.batch_size * SETTING.batches_per_epoch
+    return make_batch(99, task, size) if "task_data" in learner.needs else None
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:

@@ -3,9 +3,6 @@
 Settings are taken as the factories have them, but for a few that are made small where a factory knows them.
 """
 
-import inspect
-import re
-import typing
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -16,40 +13,27 @@ import numpy as np
 import pytest
 from helpers import (
     BATCH_SIZE,
+    MODEL,
     NUM_TASKS,
+    SETTING,
     assert_close,
     assert_same_bits,
+    build,
     differs,
     make_batch,
+    small_keywords,
     small_setting,
+    task_data,
 )
 
-from lamaml_jax import LEARNERS, Batch, Learner, networks
-from lamaml_jax.hyper import part_floats
+from lamaml_jax import LEARNERS, Batch, Learner
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-SETTING = small_setting()
-MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
-SMALL = {"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2}
 KEY = jax.random.key(0)
 DRAW_NOTHING = {"online", "iid", "ewc", "gem", "hat"}  # in an update
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)
-
-
-def build(name: str, **keywords: Any) -> Learner:
-    return LEARNERS[name](MODEL, SETTING, **small_keywords(name) | keywords)
-
-
-def small_keywords(name: str) -> dict[str, Any]:
-    known = inspect.signature(LEARNERS[name]).parameters
-    return {keyword: value for keyword, value in SMALL.items() if keyword in known}
-
-
-def task_data(learner: Learner, task: int) -> Batch | None:
-    size = SETTING.batch_size * SETTING.batches_per_epoch
-    return make_batch(99, task, size) if "task_data" in learner.needs else None
 
 
 class Case(NamedTuple):
@@ -239,109 +223,3 @@ def test_no_key_is_used_twice(name: str) -> None:
 
     with jax.debug_key_reuse(True):
         jax.eval_shape(live, KEY, make_batch(0))
-
-
-@every_learner
-def test_float_settings_may_be_traced(name: str) -> None:
-    factory = LEARNERS[name]
-    floats, static = part_floats(factory, small_keywords(name))
-    for keyword in [k for k, value in static.items() if value is None]:
-        floats |= part_floats(factory, {keyword: 1.0} | floats)[0]
-    static = {k: value for k, value in static.items() if k not in floats}
-
-    def learn(floats: dict[str, Any]) -> Any:
-        learner = factory(MODEL, SETTING, **static, **floats)
-        state, info = learner.update(KEY, learner.init(KEY, make_batch(0)), make_batch(0))
-        state = learner.end_task(KEY, state, task_data(learner, 0))
-        return state, info, learner.predict(state, make_batch(0).x, jnp.int32(0), KEY)
-
-    traced = jax.eval_shape(learn, {k: jnp.float32(value) for k, value in floats.items()})
-    constant = jax.eval_shape(lambda: learn(floats))
-    chex.assert_trees_all_equal_shapes_and_dtypes(traced, constant)
-
-
-@every_learner
-def test_every_setting_reaches_the_program(name: str) -> None:
-    """Another value of any one keyword makes another program; the same values make the same one."""
-
-    def program(**keywords: Any) -> str:
-        learner = build(name, **keywords)
-
-        def run(batch: Batch) -> Any:
-            state, info = learner.update(KEY, learner.init(KEY, batch), batch)
-            state = learner.end_task(KEY, state, task_data(learner, 0))
-            return state, info, learner.predict(state, batch.x, jnp.int32(0), KEY)
-
-        traced = jax.make_jaxpr(run)(make_batch(0))
-        return re.sub("0x[0-9a-f]+", "", f"{traced} {traced.consts}")  # without addresses
-
-    usual = program()
-    assert program() == usual
-    floats, static = part_floats(LEARNERS[name], small_keywords(name))
-    hints = typing.get_type_hints(LEARNERS[name])
-    for keyword, value in (floats | static).items():
-        assert program(**{keyword: another(value, hints[keyword])}) != usual, keyword
-
-
-def another(value: Any, hint: Any) -> Any:
-    """Return an allowed value of a keyword that is not `value`."""
-    if isinstance(value, str):
-        return next(choice for choice in typing.get_args(hint) if choice != value)
-    if isinstance(value, bool):
-        return not value
-    if isinstance(value, int):
-        return value + 3
-    return BATCH_SIZE // 2 if value is None else value / 2
-
-
-def bad_settings() -> list[tuple[str, str, Any, str]]:
-    """Return learner, keyword, bad value, and what the sentence must say of the range."""
-    known_bad = [
-        ("glances", 0, ">= 1"),
-        ("glances", 1.5, "an integer"),
-        ("glances", True, "an integer"),
-        ("memory", 0, ">= "),
-        ("inner_steps", 0, r"in \[1, 10\]"),
-        ("inner_steps", BATCH_SIZE + 1, r"in \[1, 10\]"),
-        ("examples_per_step", 0, "divide the batch size, 10"),
-        ("examples_per_step", True, "divide the batch size, 10"),
-        ("examples_per_step", 3, "divide the batch size, 10"),
-        ("replay_batch", -1, ">= "),
-        ("order", "third", "'first', 'second'"),
-        ("meta_loss_at", "first", "'every', 'last'"),
-        ("push_epochs", "last", "'first', 'every'"),
-    ]
-    bad = []
-    for name, factory in LEARNERS.items():
-        _, static = part_floats(factory, {})
-        bad += [(name, k, value, allowed) for k, value, allowed in known_bad if k in static]
-        for keyword, default in static.items():
-            if isinstance(default, str):
-                bad.append((name, keyword, "nonsense", "one of"))
-            elif isinstance(default, int) and not isinstance(default, bool):
-                bad.append((name, keyword, -1, ""))
-    return bad
-
-
-@pytest.mark.parametrize(("name", "keyword", "value", "allowed"), bad_settings())
-def test_a_bad_setting_gets_one_sentence(name: str, keyword: str, value: Any, allowed: str) -> None:
-    with pytest.raises(ValueError, match=rf"^{keyword} is {value!r}; it must .*{allowed}.*\.$"):
-        build(name, **{keyword: value})
-
-
-@pytest.mark.parametrize("name", ["la_maml", "sync_la_maml", "c_maml"])
-def test_a_meta_learner_must_replay(name: str) -> None:
-    with pytest.raises(ValueError, match=r"replay_batch is 0; it must be an integer >= 1\."):
-        build(name, replay_batch=0)
-
-
-def draws_with_a_choice(name: str) -> bool:
-    choices = {"replacement", "memory", "replay_batch"}
-    return choices <= inspect.signature(LEARNERS[name]).parameters.keys()
-
-
-@pytest.mark.parametrize("name", list(filter(draws_with_a_choice, LEARNERS)))
-def test_a_draw_without_replacement_takes_no_more_than_the_memory_has(name: str) -> None:
-    with pytest.raises(ValueError, match=r"replay_batch is 5; it must be an integer in \[\d, 4\]"):
-        build(name, memory=4, replay_batch=5, replacement=False)
-    build(name, memory=4, replay_batch=5, replacement=True)
