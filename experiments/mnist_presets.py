@@ -2,9 +2,9 @@
 
 Sources: the authors' released scripts for La-MAML, Sync La-MAML and C-MAML, with the values of the paper's Table 6
 under `--semantics=paper` where the two differ; MER's released scripts for Online, EWC, GEM, ER and MER, one example
-at a time. What neither tabulates and `experiments.grids` lists was chosen by `experiments.tune` on validation data;
-beside it, the samples and clipping of BGD and UCB, the inner steps, samples and glances of Meta-BGD and the one glance
-of La-ER were set once, to keep runs short.
+at a time. Learners in neither source take what `experiments.tune` chose from `experiments.grids` on validation data,
+those of Many Permutations what was chosen on Permutations. Not tuned, but set once, are BGD's and UCB's samples and
+UCB's clipping, Meta-BGD's inner steps, samples and glances, and what `_LA_ER` has.
 """
 
 from collections.abc import Mapping

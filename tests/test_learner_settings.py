@@ -78,7 +78,7 @@ def bad_settings() -> list[tuple[str, str, Any, str]]:
         ("glances", 0, ">= 1"),
         ("glances", 1.5, "an integer"),
         ("glances", True, "an integer"),
-        ("memory", 0, ">= "),
+        ("memory", 0, ">= [123]"),
         ("inner_steps", 0, r"in \[1, 10\]"),
         ("inner_steps", BATCH_SIZE + 1, r"in \[1, 10\]"),
         ("examples_per_step", 0, "divide the batch size, 10"),

@@ -75,7 +75,9 @@ def instance(
         "zeros": noise * (np.arange(num_tasks) % 2 == 0)[:, None],
         "of all sizes": noise * 10.0 ** rng.uniform(-6, 4, size=(num_tasks, 1)),
         "large": 1e4 * (base + 0.1 * noise),
-        "large, all but parallel": 100 * base + 1e-6 * noise,
+        "of three directions": 30
+        * (rng.normal(size=(num_tasks, 3)) @ rng.normal(size=(3, num_weights)) + 1e-3 * noise)
+        / np.sqrt(num_weights),
         "large, opposed": 100 * rng.choice([-1, 1], size=(num_tasks, 1)) * base + 1e-2 * noise,
     }[kind]
     if kind in ("correlated", "near-parallel", "all but parallel") or "large" in kind:
@@ -116,9 +118,9 @@ def test_gem_agrees_with_a_trusted_solver(
 
 
 @in_both_precisions
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", [7, 12, 39, 57])  # where a smaller shift of GG' fails, of 0 to 59
 @pytest.mark.parametrize("num_tasks", [19, 99])
-@pytest.mark.parametrize("kind", ["large, all but parallel", "large, opposed"])
+@pytest.mark.parametrize("kind", ["of three directions", "large, opposed"])
 def test_gem_stays_accurate_where_large_rows_nearly_cancel(
     kind: str, num_tasks: int, seed: int, double: bool
 ) -> None:

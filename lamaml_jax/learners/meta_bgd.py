@@ -86,7 +86,7 @@ def meta_bgd(
         replacement: Whether one meta-batch may replay an example twice (released) or not (text).
         age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform (text).
         push_epochs: Whether examples enter the memory in their "first" epoch only (released) or in "every" one
-            (text). They enter once per batch, after the first glance's draws (as released, if that has one sample).
+            (text). They enter once per batch, after the first glance's draws (released: of its first sample).
         shuffle_glances: Whether every draw reshuffles the incoming batch (released).
         redraw_per_sample: Whether every Monte Carlo sample has a draw of its own (released), or a glance one for all.
         learn_inner_lr: Whether every weight has a rate of its own, which starts at a mean of `inner_lr` and a standard
