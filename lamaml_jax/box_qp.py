@@ -21,7 +21,7 @@ def box_qp(
     never rises, every iterate is feasible, and the number of iterations is bounded.
 
     Args:
-        hessian: H `[T, T]`, positive definite.
+        hessian: H `[T, T]`, positive definite, with a diagonal near 1.
         linear: b `[T]`.
         lower: `[T]`, none positive.
         free: bool `[T]`, a guess of the entries off their bounds.
@@ -34,17 +34,16 @@ def box_qp(
     magnitudes = jnp.abs(hessian)
     tolerance = 4 * jnp.finfo(linear.dtype).eps
 
-    def minimiser(d: jax.Array, free: jax.Array) -> jax.Array:
+    def minimiser(d: jax.Array, slope: jax.Array, free: jax.Array) -> jax.Array:
         matrix = jnp.where(free[:, None] & free[None, :] | eye, hessian, 0)
-        slope = linear + matmul(hessian, d)
         # What is added to the diagonal, if anything, makes the step shorter and no less a step down.
         factor, _ = _cholesky(matrix)
         step = jax.scipy.linalg.cho_solve((factor, True), jnp.where(free, -slope, 0))
         return d + jnp.where(free, step, 0)
 
     def iterate(carry: _Carry) -> _Carry:
-        d, free, _, iteration = carry
-        target = minimiser(d, free)
+        d, slope, free, _, iteration = carry
+        target = minimiser(d, slope, free)
         blocks = free & (target < lower)
         share = jnp.where(blocks, (d - lower) / (d - target), 1)
         is_hit = blocks & (share <= share.min())
@@ -54,13 +53,15 @@ def box_qp(
         slope = matmul(hessian, d) + linear
         error = tolerance * (matmul(magnitudes, jnp.abs(d)) + jnp.abs(linear))
         enters = ~free & (slope < -error) & ~blocks.any()
-        return d, free & ~is_hit | enters, blocks.any() | enters.any(), iteration + 1
+        return d, slope, free & ~is_hit | enters, blocks.any() | enters.any(), iteration + 1
 
     def is_unsolved(carry: _Carry) -> jax.Array:
-        return carry[2] & (carry[3] < 5 * size + 20)
+        *_, is_going_on, iteration = carry
+        return is_going_on & (iteration < 5 * size + 20)
 
-    start: _Carry = (jnp.zeros_like(linear), free | (lower < 0), jnp.asarray(True), jnp.int32(0))
-    d, free, _, _ = jax.lax.while_loop(is_unsolved, iterate, start)
+    nothing = jnp.zeros_like(linear)  # of which `linear` is the slope
+    start: _Carry = (nothing, linear, free | (lower < 0), jnp.asarray(True), jnp.int32(0))
+    d, _, free, _, _ = jax.lax.while_loop(is_unsolved, iterate, start)
     return d, free
 
 
