@@ -29,6 +29,7 @@ from lamaml_jax import metrics
 # Okabe and Ito's colours, which the colour-blind tell apart, and line styles for more series.
 _COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 _LINE_STYLES = ("-", "--", "-.", (0, (1, 1)))
+_MARKERS = ("o", "s", "^", "v")  # instead of the line styles, where only points exist
 _PAPER: dict[str, Any] = {
     "marker": "D",
     "color": "black",
@@ -258,11 +259,11 @@ def _draw(ax: Axes, x: np.ndarray, values: np.ndarray, band: float, **line: Any)
     mean, std = _over_seeds(values)
     exists = ~np.isnan(mean)
     if exists.all():
-        line = ({"marker": "o"} if len(x) == 1 else {}) | line
-        ax.plot(x, mean, **line)
+        ax.plot(x, mean, **({"marker": "o"} if len(x) == 1 else {}) | line)
         ax.fill_between(x, mean - std, mean + std, color=line["color"], alpha=band, linewidth=0)
     else:
-        line |= {"linestyle": ":", "marker": "o", "markevery": None, "elinewidth": 1}
+        marker = _MARKERS[_LINE_STYLES.index(line.get("linestyle", "-"))]
+        line |= {"linestyle": ":", "marker": marker, "markevery": None, "elinewidth": 1}
         ax.errorbar(x[exists], mean[exists], std[exists], **line)
 
 

@@ -124,6 +124,14 @@ def _diamonds(ax) -> list[tuple[float, float]]:
     return [(line.get_xdata()[0], line.get_ydata()[0]) for line in lines]
 
 
+@pytest.mark.parametrize("sparse", [False, True])
+def test_comparison_tells_all_learners_apart(sparse):
+    accuracy = _only_needed(_accuracy(3, 5)) if sparse else _accuracy(3, 5)
+    left = figures.plot_comparison({f"learner {i}": accuracy for i in range(16)}, "title").axes[0]
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in left.lines}
+    assert len(looks) == 16
+
+
 def test_comparison_says_where_a_metric_is_undefined():
     accuracy = _accuracy(2, 3)
     accuracy[:, 1:-1] = np.nan  # As IID is evaluated: before training and at the end.
