@@ -1,8 +1,12 @@
 """What several tests need: a small stream and learners, comparisons of pytrees, quick compilation, servers."""
 
 import contextlib
+import functools
+import http.server
 import inspect
+import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -91,6 +95,19 @@ def compiling_quickly() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
+
+
+@contextlib.contextmanager
+def served(folder: Path, monkeypatch: pytest.MonkeyPatch, builder: Any) -> Iterator[None]:
+    """Serve a folder as what a dataset's builder downloads its archives from."""
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        set_url(monkeypatch, builder, f"http://127.0.0.1:{server.server_port}/")
+        try:
+            yield
+        finally:
+            server.shutdown()
 
 
 def set_url(monkeypatch: pytest.MonkeyPatch, builder: Any, url: str) -> None:

@@ -1,13 +1,10 @@
 """Datasets: prepared from archives or a download, read back bit for bit, or a clear sentence."""
 
-import functools
 import gzip
-import http.server
 import shutil
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import tensorflow_datasets as tfds
-from helpers import set_url
+from helpers import served
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from lamaml_jax.datasets import DatasetError, ImageDataset, checksum, load
@@ -250,12 +247,8 @@ def server(
     """A folder with the small dataset, served where MNIST is downloaded from."""
     folder = tmp_path / "served"
     write_archives(folder, small, ".gz")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever).start()
-        set_url(monkeypatch, Builder, f"http://127.0.0.1:{running.server_port}/")
+    with served(folder, monkeypatch, Builder):
         yield folder
-        running.shutdown()
 
 
 @pytest.mark.usefixtures("server")

@@ -1,19 +1,16 @@
 """CIFAR-100 and TinyImageNet: archives, prepared data and downloads are read back bit for bit."""
 
-import functools
-import http.server
 import pickle
 import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import set_url
+from helpers import served
 from split_archives import CIFAR, Original, assert_same, decode
 
 from lamaml_jax.datasets import DatasetError, load
@@ -92,16 +89,10 @@ def test_without_network_one_sentence_says_which_file_to_put_where(
 def test_a_download_is_prepared(
     original: Original, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served, data_dir = tmp_path / "served", tmp_path / "data"
+    folder, data_dir = tmp_path / "served", tmp_path / "data"
     data_dir.mkdir()
-    original.write(served, original.members)
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=served)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
-        threading.Thread(target=running.serve_forever).start()
-        set_url(monkeypatch, original.builder, f"http://127.0.0.1:{running.server_port}/")
-        try:
-            loaded = load(original.dataset.name, data_dir)
-        finally:
-            running.shutdown()
+    original.write(folder, original.members)
+    with served(folder, monkeypatch, original.builder):
+        loaded = load(original.dataset.name, data_dir)
     assert loaded.source == "download"
     assert_same(loaded, original.dataset)
