@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from experiments import presets
-from experiments.preset import Protocol, Semantics
+from experiments.presets.preset import Protocol, Semantics
 from lamaml_jax import LEARNERS, Learner, Model, Setting, checks, hyper, networks, parallel, streams
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Run, Seed, make_run

@@ -2,12 +2,12 @@
 
 import csv
 import math
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from experiments import presets
 from experiments.config import Config
 from lamaml_jax import metrics
 
@@ -17,7 +17,6 @@ _METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bti": metrics.backward_transfer,
     "fwt": metrics.forward_transfer,
 }
-_PAPER_RESULTS = pathlib.Path(__file__).parent / "paper_results.csv"
 
 TITLES = {
     "la_maml": "La-MAML",
@@ -88,7 +87,7 @@ def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
     if not run["standard_stream"]:
         return {}
     wanted = [run["benchmark"], run["protocol"], run["learner"]]
-    with _PAPER_RESULTS.open() as file:
+    with presets.PAPER_RESULTS.open() as file:
         for row in csv.DictReader(file):
             if [row["benchmark"], row["protocol"], row["learner"]] == wanted:
                 names = ("ra_mean", "ra_std", "bti_mean", "bti_std")

@@ -2,7 +2,7 @@
 
     python -m experiments.tune --benchmark=mnist_rotations --learner=la_er --data_dir=DATA --workdir=runs/tune
 
-Every point of the learner's grid (`experiments.grids`) is run on the preset's stream with a tenth of each task's
+Every point of the learner's grid (`presets/grids.py`) is run on the preset's stream with a tenth of each task's
 training data held out; the retained accuracy there, mean over seeds, chooses. Test data are not touched. A point at
 which a seed diverges comes last. Runs resume.
 """
@@ -17,7 +17,7 @@ from absl import app, flags, logging
 
 from experiments import backend, runner, workdirs
 from experiments.config import Config, make_config
-from experiments.grids import GRIDS
+from experiments.presets.grids import GRIDS
 from lamaml_jax import datasets, hyper
 
 _BENCHMARK = flags.DEFINE_string("benchmark", "mnist_rotations", "As for experiments.train")

@@ -20,7 +20,7 @@ from lamaml_jax.learners import (
     sync_la_maml,
     ucb,
 )
-from lamaml_jax.projection import project_agem, project_gem
+from lamaml_jax.learners._projection import project_agem, project_gem
 from lamaml_jax.types import Batch, Learner, Model, Setting
 from lamaml_jax.updates import (
     descend,

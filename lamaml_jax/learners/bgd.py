@@ -1,4 +1,4 @@
-"""Bayesian gradient descent (Zeno et al. 2018): a normal distribution over every weight, by the update of `posterior`.
+"""Bayesian gradient descent (Zeno et al. 2018): a normal distribution over every weight, by the update of `_posterior`.
 
 Prediction is at the mean.
 
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks
+from lamaml_jax.learners._posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
-from lamaml_jax.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces
 
@@ -38,7 +38,7 @@ def bgd(
     clip_norm: Positive | None = None,
     noise: Noise | None = None,
 ) -> Learner:
-    """Return Bayesian gradient descent, by the update of `lamaml_jax.posterior`.
+    """Return Bayesian gradient descent, by the update of `lamaml_jax/learners/_posterior.py`.
 
     With g the gradient of the incoming examples' summed loss at theta = mean + std * eps, eps ~ N(0, 1), and E the
     mean over samples:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import chex
 
 from lamaml_jax import replay
-from lamaml_jax.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend
 

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
+from lamaml_jax.learners._projection import project_agem, project_gem
 from lamaml_jax.losses import task_loss, task_predict
-from lamaml_jax.projection import project_agem, project_gem
 from lamaml_jax.types import (
     Batch,
     Info,

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from lamaml_jax import checks
-from lamaml_jax.exemplars import (
+from lamaml_jax.learners._exemplars import (
     Exemplars,
     add_sets,
     class_means,

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import replay
-from lamaml_jax.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
 

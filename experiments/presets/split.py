@@ -9,7 +9,13 @@ validation data of the first three tasks; elsewhere they have no preset.
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.preset import RELEASED_GLANCES, TEXT_GLANCES, TEXT_META, TEXT_REPLAY, Preset
+from experiments.presets.preset import (
+    RELEASED_GLANCES,
+    TEXT_GLANCES,
+    TEXT_META,
+    TEXT_REPLAY,
+    Preset,
+)
 
 # How the authors' code and their text read the method, where they differ.
 _RELEASED = {

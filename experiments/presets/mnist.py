@@ -2,7 +2,7 @@
 
 Sources: the authors' released scripts for La-MAML, Sync La-MAML and C-MAML, with the values of the paper's Table 6
 under `--semantics=paper` where the two differ; MER's released scripts for Online, EWC, GEM, ER and MER, one example
-at a time. Learners in neither source take what `experiments.tune` chose from `experiments.grids` on validation data,
+at a time. Learners in neither source take what `experiments.tune` chose from `grids.py` on validation data,
 those of Many Permutations what was chosen on Permutations. Not tuned, but set once, are BGD's and UCB's samples and
 UCB's clipping, Meta-BGD's inner steps, samples and glances, and what `_LA_ER` has.
 """
@@ -10,7 +10,13 @@ UCB's clipping, Meta-BGD's inner steps, samples and glances, and what `_LA_ER` h
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.preset import RELEASED_GLANCES, TEXT_GLANCES, TEXT_META, TEXT_REPLAY, Preset
+from experiments.presets.preset import (
+    RELEASED_GLANCES,
+    TEXT_GLANCES,
+    TEXT_META,
+    TEXT_REPLAY,
+    Preset,
+)
 
 # How the authors' code and their text read the method, where they differ.
 _RELEASED = {

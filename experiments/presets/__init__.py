@@ -3,16 +3,18 @@
 `python -m experiments.presets` prints each preset with its command, run time and result, as measured.
 """
 
-import csv
 import pathlib
 from typing import Any
 
-from experiments.mnist_presets import MNIST
-from experiments.preset import Preset, Protocol, Semantics
-from experiments.split_presets import SPLIT
+from experiments.presets.mnist import MNIST
+from experiments.presets.preset import Preset, Protocol, Semantics
+from experiments.presets.split import SPLIT
 
 MEASURED_RESULTS = pathlib.Path(__file__).parent / "measured_results.csv"
 """What the presets give, as `experiments.collect` gathered it from finished runs."""
+
+PAPER_RESULTS = pathlib.Path(__file__).parent / "paper_results.csv"
+"""What the paper reports."""
 
 PRESETS: dict[str, dict[str, Preset]] = MNIST | SPLIT
 """By benchmark and learner."""
@@ -61,50 +63,6 @@ def require(benchmark: str, learner: str, protocol: Protocol) -> None:
         )
 
 
-def command(benchmark: str, learner: str) -> str:
-    """Return the command that runs a preset; on MNIST, HAT's and iCaRL's are for heads per task and ten epochs."""
-    mnist = benchmark.startswith("mnist")
-    options = [
-        *(
-            ["--heads=per_task", "--protocol=multi"]
-            if mnist and learner in ("hat", "icarl")
-            else []
-        ),
-        f"--num_seeds={5 if mnist else 3}",
-    ]
-    return (
-        f"python -m experiments.train --benchmark={benchmark} --learner={learner} {' '.join(options)} "
-        f"--data_dir=DATA --workdir=runs/{benchmark}/{learner}"
-    )
-
-
 def _preset(benchmark: str, learner: str) -> Preset:
     """Return the preset, or an empty one of a learner whose settings are still to be chosen."""
     return PRESETS[benchmark].get(learner, Preset({}))
-
-
-def main() -> None:
-    """Print every preset, with what was measured with it in any protocol and with any heads."""
-    with MEASURED_RESULTS.open() as file:
-        rows = list(csv.DictReader(file))
-    for benchmark, learners in PRESETS.items():
-        for learner, preset in learners.items():
-            print(command(benchmark, learner))
-            print("  " + ", ".join(f"{name}={value}" for name, value in preset.keywords.items()))
-            for row in rows:
-                if (row["benchmark"], row["learner"]) == (benchmark, learner):
-                    print(f"  {_result(row)}")
-
-
-def _result(row: dict[str, str]) -> str:
-    took = f"took {row['minutes']} minutes on 2 CPU cores; " if row["minutes"] else ""
-    bti = f", BTI {row['bti_mean']}" if row["bti_mean"] else ""
-    diverged = f" (diverged: {row['diverged_seeds']})" if row["diverged_seeds"] else ""
-    return (
-        f"{row['protocol']} pass, heads {row['heads']}, {row['num_seeds']} seeds{diverged}: "
-        f"{took}RA {row['ra_mean']}{bti}"
-    )
-
-
-if __name__ == "__main__":
-    main()
