@@ -90,6 +90,12 @@ _NETWORK = {
         ["float32", "bfloat16"],
         "Of the network's matrix products; float32 by default",
     ),
+    "initializer": flags.DEFINE_enum(
+        "initializer",
+        None,
+        ["kaiming", "xavier", "xavier_uniform"],
+        "Of the network's weights; the preset's by default",
+    ),
     "convolution": flags.DEFINE_enum(
         "convolution",
         None,

@@ -18,13 +18,14 @@ from lamaml_jax import checks, products
 from lamaml_jax.types import Gates, Model, Params
 
 Convolution: TypeAlias = Literal["patches", "lax"]
-Initializer: TypeAlias = Literal["kaiming", "xavier"]
+Initializer: TypeAlias = Literal["kaiming", "xavier", "xavier_uniform"]
 Precision: TypeAlias = Literal["float32", "bfloat16"]
 
 # Neither is truncated, as flax's own of these names are.
 _INITIALIZERS = {
     "kaiming": nn.initializers.variance_scaling(2.0, "fan_in", "normal"),
     "xavier": nn.initializers.variance_scaling(1.0, "fan_avg", "normal"),
+    "xavier_uniform": nn.initializers.variance_scaling(1.0, "fan_avg", "uniform"),
 }
 
 
@@ -164,7 +165,8 @@ def mlp(
     Args:
         num_classes: C.
         hidden: Units of each hidden layer.
-        initializer: Draw normal weights of Kaiming's variance 2 / fan_in, or of "xavier", 2 / (fan_in + fan_out).
+        initializer: Draw normal weights of Kaiming's variance 2 / fan_in, or of "xavier", 2 / (fan_in + fan_out);
+            "xavier_uniform" draws uniform ones of the latter variance (as MER's code does).
         precision: Of the matrix products, gradients of all orders included. "bfloat16" rounds their operands just
             before each product, which sums in float32; all else stays float32.
 

@@ -173,11 +173,14 @@ def test_unknown_options_are_named(options: Any, message: str) -> None:
         networks.convnet(5, **options)
 
 
-def test_xavier_takes_the_mean_of_both_fans() -> None:
-    model = networks.mlp(4, hidden=(500,), initializer="xavier")
+@pytest.mark.parametrize(("initializer", "kurtosis"), [("xavier", 0), ("xavier_uniform", -1.2)])
+def test_xavier_takes_the_mean_of_both_fans(
+    initializer: networks.Initializer, kurtosis: float
+) -> None:
+    model = networks.mlp(4, hidden=(500,), initializer=initializer)
     kernel = np.asarray(model.init(KEY, jnp.zeros((1, 200)))["Dense_0"]["kernel"], np.float64)
     assert kernel.std() == pytest.approx(np.sqrt(2 / 700), rel=0.01)
-    assert abs(stats.kurtosis(kernel.ravel())) < 0.1
+    assert stats.kurtosis(kernel.ravel()) == pytest.approx(kurtosis, abs=0.1)
 
 
 @pytest.mark.parametrize("kind", ["dense", "convolution"])
