@@ -1,5 +1,6 @@
 """Validation of static arguments: one sentence that names the argument, its value and what is allowed."""
 
+import numbers
 import typing
 from typing import Any
 
@@ -7,8 +8,7 @@ from typing import Any
 def integer(name: str, value: Any, low: int, high: int | None = None) -> None:
     """Raise ValueError unless `value` is an int in [low, high]; no upper bound where `high` is None."""
     allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not is_integer or value < low or (high is not None and value > high):
+    if not _is_integer(value) or value < low or (high is not None and value > high):
         raise ValueError(f"{name} is {value!r}; it must be {allowed}.")
 
 
@@ -31,8 +31,7 @@ def choice(name: str, value: Any, literal: Any) -> None:
 
 def divisor(name: str, value: Any, whole: int, what: str = "the batch size") -> None:
     """Raise ValueError unless `value` is a positive int that divides `whole`, which the message calls `what`."""
-    is_integer = isinstance(value, int) and not isinstance(value, bool)
-    if not is_integer or value < 1 or whole % value:
+    if not _is_integer(value) or value < 1 or whole % value:
         raise ValueError(f"{name} is {value!r}; it must divide {what}, {whole}.")
 
 
@@ -42,3 +41,8 @@ def step_size(examples_per_step: int | None, batch_size: int) -> int:
         return batch_size
     divisor("examples_per_step", examples_per_step, batch_size)
     return examples_per_step
+
+
+def _is_integer(value: Any) -> bool:
+    """Return whether `value` is Python's or numpy's integer."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)

@@ -5,12 +5,17 @@ else is static and checked by the factory itself.
 """
 
 import difflib
+import functools
 import inspect
 import math
+import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import jax
+import numpy as np
 
 from lamaml_jax.types import Range
 
@@ -61,12 +66,20 @@ def part_floats(
     values = {name: keywords.get(name, parameters[name].default) for name in kinds}
     floats = {n: v for n, v in values.items() if _range(kinds[n]) and v is not None}
     for name, value in floats.items():
-        allowed = typing.cast(Range, _range(kinds[name]))
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(f"{name} is {value!r}; it must be {allowed.text}.")
-        if not math.isfinite(value) or not allowed.contains(value):
-            raise ValueError(f"{name} is {value}; it must be {allowed.text}.")
+        _check_float(name, value, kinds[name])
     return floats, {n: v for n, v in values.items() if n not in floats}
+
+
+def check_floats(factory: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
+    """Check those of a factory's keywords that are floats and not traced.
+
+    Raises:
+        ValueError: One is no finite scalar in the range that its annotation gives.
+    """
+    kinds = _kinds(factory)
+    for name, value in keywords.items():
+        if name in kinds and _range(kinds[name]) and not isinstance(value, jax.core.Tracer):
+            _check_float(name, value, kinds[name])
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -78,6 +91,20 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     return f"{name!r} is not a {what}; there are {', '.join(known)}."
 
 
+def _check_float(name: str, value: Any, kind: Any) -> None:
+    """Raise ValueError unless `value`, a number or array of one, is in its annotation's range, or None if allowed."""
+    if value is None and type(None) in _union(kind):
+        return
+    allowed = typing.cast(Range, _range(kind))
+    is_number = not isinstance(value, bool | np.bool_) and isinstance(value, numbers.Real)
+    is_scalar = isinstance(value, np.ndarray | jax.Array) and value.shape == ()
+    if not is_number and not is_scalar:
+        raise ValueError(f"{name} is {value!r}; it must be {allowed.text}.")
+    if not math.isfinite(value) or not allowed.contains(float(value)):
+        raise ValueError(f"{name} is {value}; it must be {allowed.text}.")
+
+
+@functools.cache
 def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotation of every keyword that has a value in text form."""
     hints = typing.get_type_hints(factory, include_extras=True)

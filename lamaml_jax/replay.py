@@ -121,12 +121,12 @@ def draw(
         shuffle: Whether to reshuffle the incoming examples.
 
     Returns:
-        The incoming batch and the replayed one, whose invalid rows stand for what the memory does not hold yet; all
-        are invalid where the incoming ones are, so that padding makes no step.
+        The incoming batch, its padding last, and the replayed one, whose invalid rows stand for what the memory does
+        not hold yet; all are invalid where the incoming ones are, so that padding makes no step.
     """
     key_shuffle, key_sample = jax.random.split(key)
     if shuffle:
-        order = jax.random.permutation(key_shuffle, batch.y.shape[0])
+        order = _shuffled(key_shuffle, batch.valid)
         batch = batch._replace(
             x=batch.x[order], y=batch.y[order], task=batch.task[order], valid=batch.valid[order]
         )
@@ -140,6 +140,12 @@ def join(replayed: Batch, incoming: Batch) -> Batch:
         jnp.concatenate(pair) for pair in zip(replayed[:4], incoming[:4], strict=True)
     )
     return incoming._replace(x=x, y=y, task=task, valid=valid)
+
+
+def _shuffled(key: chex.PRNGKey, valid: jax.Array) -> jax.Array:
+    """Return a random order of the valid rows, then the others; how many others there are does not change it."""
+    priority = jax.random.bits(key, valid.shape)
+    return jnp.lexsort((priority, ~valid))
 
 
 def _write(memory: Memory, batch: Batch, slots: jax.Array) -> Memory:

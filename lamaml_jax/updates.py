@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from lamaml_jax import checks
 from lamaml_jax.losses import mean_over_valid
 from lamaml_jax.types import Batch, Info, Params, State
 
@@ -49,7 +50,11 @@ def lookahead(
 
     Returns:
         theta_1, ..., theta_K.
+
+    Raises:
+        ValueError: `order` is not one of its choices.
     """
+    checks.choice("order", order, Order)
     rates = _like(params, lrs)
     if inner_lr_relu:
         rates = jax.tree.map(jax.nn.relu, rates)
@@ -76,6 +81,7 @@ def meta_objective(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = False,
     inner_clip: jax.Array | float | None = None,
+    is_filled: jax.Array | None = None,
 ) -> jax.Array:
     """Return the meta-loss that follows a look-ahead from `params` with rates `lrs` (Algorithm 1).
 
@@ -90,10 +96,16 @@ def meta_objective(
             same meta-batch, as released.
         inner_lr_relu: As in `lookahead`.
         inner_clip: As in `lookahead`.
+        is_filled: bool `[K]`, the pieces that hold an example. Others, whose inner gradient must be zero, do not count
+            in the mean. None says that all do.
 
     Returns:
         The meta-objective, a scalar.
+
+    Raises:
+        ValueError: `order` or `meta_loss_at` is not one of its choices.
     """
+    checks.choice("meta_loss_at", meta_loss_at, MetaLossAt)
     trajectory = lookahead(
         loss_fn,
         params,
@@ -104,8 +116,9 @@ def meta_objective(
         inner_clip=inner_clip,
     )
     if meta_loss_at == "last":
-        trajectory = trajectory[-1:]
-    return jnp.mean(jnp.stack([loss_fn(fast_params, meta_batch) for fast_params in trajectory]))
+        return loss_fn(trajectory[-1], meta_batch)
+    losses = jnp.stack([loss_fn(fast_params, meta_batch) for fast_params in trajectory])
+    return losses.mean() if is_filled is None else mean_over_valid(losses, is_filled)
 
 
 def hypergradients(
@@ -119,6 +132,7 @@ def hypergradients(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = False,
     inner_clip: jax.Array | float | None = None,
+    is_filled: jax.Array | None = None,
 ) -> tuple[jax.Array, Params, Rates]:
     """Return the meta-objective and its gradients in `params` and in `lrs`.
 
@@ -135,9 +149,13 @@ def hypergradients(
         meta_loss_at: See `meta_objective`.
         inner_lr_relu: See `meta_objective`.
         inner_clip: See `meta_objective`.
+        is_filled: See `meta_objective`.
 
     Returns:
         The meta-objective, its gradient in `params` and its gradient in `lrs`.
+
+    Raises:
+        ValueError: As `meta_objective`.
     """
 
     def objective(params: Params, lrs: Rates) -> jax.Array:
@@ -151,6 +169,7 @@ def hypergradients(
             meta_loss_at=meta_loss_at,
             inner_lr_relu=inner_lr_relu,
             inner_clip=inner_clip,
+            is_filled=is_filled,
         )
 
     lrs = jax.tree.map(lambda a: jnp.asarray(a, jnp.result_type(a, float)), lrs)

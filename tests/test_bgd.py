@@ -272,12 +272,3 @@ def test_deviations_stay_positive() -> None:
         lowest = min(leaf.min() for leaf in jax.tree.leaves(state.std))
         assert 0 < lowest < 1e-4
         assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(state.std))
-
-
-def test_padding_leaves_a_step_as_it_is_without() -> None:
-    batch = make_batch(0)
-    padded = batch._replace(valid=jnp.arange(SETTING.batch_size) < 6)
-    short = batch._replace(**{name: getattr(batch, name)[:6] for name in batch._fields[:4]})
-    _, with_padding = update(bgd(MODEL, SETTING), padded)
-    _, without = update(bgd(MODEL, SETTING._replace(batch_size=6)), short)
-    assert_close(with_padding, without, 1e-6)

@@ -3,6 +3,7 @@
 Settings are taken as the factories have them, but for a few that are made small where a factory knows them.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -159,11 +160,31 @@ def test_what_stands_in_padding_changes_nothing(case: Case) -> None:
     batch = make_batch(7, task=1)
     padded = batch._replace(valid=jnp.arange(BATCH_SIZE) < 6)
     garbage = padded._replace(
-        x=batch.x.at[6:].set(1e6), y=batch.y.at[6:].set(5), task=batch.task.at[6:].set(2)
+        x=batch.x.at[6:].set(jnp.nan), y=batch.y.at[6:].set(-9), task=batch.task.at[6:].set(99)
     )
     first, second = (case.update(KEY, state, b) for b in (padded, garbage))
     assert_same_bits(first, second)
     assert differs(first[0], case.update(KEY, state, batch)[0])
+
+
+def test_padded_batches_teach_what_shorter_ones_do(case: Case) -> None:
+    # Settings that depend on the batch's size: pieces of five hold three examples in one, and UCB counts a task's.
+    few = {"inner_steps": 1, "kl_weight": 3 / BATCH_SIZE}
+    known = inspect.signature(LEARNERS[case.name]).parameters
+    keywords = small_keywords(case.name) | {n: v for n, v in few.items() if n in known}
+    shorter = LEARNERS[case.name](MODEL, SETTING._replace(batch_size=3), **keywords)
+    state, batch = train(case, num_tasks=1), make_batch(7, task=1)
+    padded = batch._replace(valid=jnp.arange(BATCH_SIZE) < 3)
+    cut = batch._replace(x=batch.x[:3], y=batch.y[:3], task=batch.task[:3], valid=batch.valid[:3])
+    updated = case.update(KEY, state, padded)
+    assert_close(updated, jax.jit(shorter.update)(KEY, state, cut), 1e-6)
+    assert differs(updated[0], state)
+
+
+def test_numpy_batches_are_taken_outside_jit(case: Case) -> None:
+    batch = jax.tree.map(np.asarray, make_batch(0))
+    state, _ = case.learner.update(KEY, case.learner.init(KEY, batch), batch)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, case.start)
 
 
 def test_a_batch_of_nothing_but_padding_changes_nothing(case: Case) -> None:

@@ -207,15 +207,3 @@ def test_every_glance_draws_with_a_key_of_its_own(name: str, settings: dict[str,
         jitted(jax.random.key(seed), learner.init(KEY, batch), batch)
     jax.effects_barrier()
     assert len(set(drawn)) == 6
-
-
-@pytest.mark.parametrize("name", ["online", "er"])
-def test_padding_leaves_a_step_as_it_is_without(name: str) -> None:
-    batch = make_batch(0)
-    padded = batch._replace(valid=jnp.arange(10) < 6)
-    cut = Batch(*(rows[:6] for rows in batch[:4]))
-    trained, expected = (
-        update(LEARNERS[name](MODEL, SETTING._replace(batch_size=len(b.y))), b)
-        for b in (padded, cut)
-    )
-    assert_close(trained.params, expected.params, 1e-6)

@@ -4,7 +4,7 @@ Dimensions: B batch, C classes, K inner steps.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 import chex
@@ -89,16 +89,18 @@ def look_ahead_learner(
             index, key = inputs
             key_draw, key_push = jax.random.split(key)
             incoming, replayed = draw(key_draw, state.memory, batch)
+            pieces = split(incoming, inner_steps)
             loss, grads, lr_grads = hypergradients(
                 loss_fn,
                 state.params,
                 rates_of(state),
-                split(incoming, inner_steps),
+                pieces,
                 replay.join(replayed, incoming),
                 order=order,
                 meta_loss_at=meta_loss_at,
                 inner_lr_relu=inner_lr_relu,
                 inner_clip=inner_clip,
+                is_filled=filled_pieces(pieces),
             )
             grads, norm = clip_by_global_norm(grads, clip_norm)
             lr_grads, lr_norm = clip_by_global_norm(lr_grads, clip_norm)
@@ -116,3 +118,8 @@ def look_ahead_learner(
         return state, jax.tree.map(lambda values: values[-1], infos)
 
     return Learner(init, update, task_predict(model.apply, setting.class_mask))
+
+
+def filled_pieces(pieces: Sequence[Batch]) -> jax.Array:
+    """Return which of K pieces hold an example, bool `[K]`."""
+    return jnp.stack([piece.valid.any() for piece in pieces])

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
@@ -26,6 +27,7 @@ class BgdState(NamedTuple):
     std: Params
 
 
+@learner_factory
 def bgd(
     model: Model,
     setting: Setting,

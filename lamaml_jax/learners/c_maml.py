@@ -8,6 +8,7 @@ from typing import NamedTuple
 import chex
 
 from lamaml_jax import replay
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend
@@ -20,6 +21,7 @@ class CMamlState(NamedTuple):
     memory: replay.Memory
 
 
+@learner_factory
 def c_maml(
     model: Model,
     setting: Setting,

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.losses import task_loss, task_predict, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
@@ -32,6 +33,7 @@ class EwcState(NamedTuple):
     fisher_params: Params
 
 
+@learner_factory
 def ewc(
     model: Model,
     setting: Setting,

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._projection import project_agem, project_gem
 from lamaml_jax.losses import task_loss, task_predict
 from lamaml_jax.types import (
@@ -38,6 +39,7 @@ class GemState(NamedTuple):
     memory: replay.Memory
 
 
+@learner_factory
 def gem(
     model: Model,
     setting: Setting,
@@ -113,6 +115,7 @@ def gem(
     )
 
 
+@learner_factory
 def agem(
     model: Model,
     setting: Setting,

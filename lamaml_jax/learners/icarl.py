@@ -23,6 +23,7 @@ from lamaml_jax.learners._exemplars import (
     one_per_set,
     squared_distances,
 )
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces, sgd_step
@@ -39,6 +40,7 @@ class IcarlState(NamedTuple):
     memory: Exemplars
 
 
+@learner_factory
 def icarl(
     model: Model,
     setting: Setting,

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import replay
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
@@ -27,6 +28,7 @@ class LaMamlState(NamedTuple):
     memory: replay.Memory
 
 
+@learner_factory
 def la_maml(
     model: Model,
     setting: Setting,
@@ -122,6 +124,7 @@ def la_maml(
     )
 
 
+@learner_factory
 def sync_la_maml(
     model: Model,
     setting: Setting,

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners._look_ahead import PushEpochs
+from lamaml_jax.learners._factory import learner_factory
+from lamaml_jax.learners._look_ahead import PushEpochs, filled_pieces
 from lamaml_jax.learners._posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
@@ -34,6 +35,7 @@ class MetaBgdState(NamedTuple):
     lrs_std: Params | None = None
 
 
+@learner_factory
 def meta_bgd(
     model: Model,
     setting: Setting,
@@ -156,9 +158,9 @@ def meta_bgd(
 
                 def loss_at(sampled: _Pair) -> jax.Array:
                     params, lrs = sampled
-                    return objective(
-                        params, lrs if learn_inner_lr else inner_lr, pieces, meta_batch
-                    )
+                    rates = lrs if learn_inner_lr else inner_lr
+                    is_filled = filled_pieces(pieces)
+                    return objective(params, rates, pieces, meta_batch, is_filled=is_filled)
 
                 loss, grads = jax.value_and_grad(loss_at)(sampled)
                 return summed_gradient(loss, grads, incoming, clip_norm)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import chex
 
 from lamaml_jax import checks
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.losses import task_loss, task_predict
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces, sgd_step
@@ -19,6 +20,7 @@ class OnlineState(NamedTuple):
     params: Params
 
 
+@learner_factory
 def online(
     model: Model,
     setting: Setting,
@@ -68,6 +70,7 @@ def online(
     return Learner(init, update, task_predict(model.apply, setting.class_mask))
 
 
+@learner_factory
 def iid(
     model: Model,
     setting: Setting,

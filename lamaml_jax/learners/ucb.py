@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import (
     Batch,
@@ -38,6 +39,7 @@ class UcbState(NamedTuple):
     lrs: Params
 
 
+@learner_factory
 def ucb(
     model: Model,
     setting: Setting,

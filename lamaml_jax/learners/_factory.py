@@ -1,0 +1,60 @@
+"""What every learner's factory does besides its method: check floats, and keep padding out of the learner.
+
+Dimensions: B batch.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax import hyper
+from lamaml_jax.types import Batch, Info, Learner, State
+
+_P = ParamSpec("_P")
+
+
+def learner_factory(factory: Callable[_P, Learner]) -> Callable[_P, Learner]:
+    """Wrap `factory(model, setting, *, ...) -> Learner` so that all learners keep these promises.
+
+    Floats that are not traced are checked against the ranges of their annotations. Batches may be numpy arrays, and
+    what stands in their padding is replaced before the method sees it, as 0 times NaN would be NaN.
+    """
+
+    @functools.wraps(factory)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> Learner:
+        hyper.check_floats(factory, kwargs)
+        return _sealed(factory(*args, **kwargs))
+
+    return checked
+
+
+def _sealed(learner: Learner) -> Learner:
+    def init(key: chex.PRNGKey, example: Batch) -> State:
+        return learner.init(key, _without_padding(example))
+
+    def update(key: chex.PRNGKey, state: State, batch: Batch) -> tuple[State, Info]:
+        return learner.update(key, state, _without_padding(batch))
+
+    def end_task(key: chex.PRNGKey, state: State, data: Batch | None) -> State:
+        return learner.end_task(key, state, None if data is None else _without_padding(data))
+
+    return learner._replace(init=init, update=update, end_task=end_task)
+
+
+def _without_padding(batch: Batch) -> Batch:
+    """Return the batch as JAX arrays with zeros in its padding, as far as it has any, and its first row's task."""
+    batch = jax.tree.map(jnp.asarray, batch)
+    valid = batch.valid
+
+    def cleared(a: jax.Array, fill: jax.Array | int) -> jax.Array:
+        rows = valid.reshape(-1, *[1] * (a.ndim - 1))
+        return jnp.where(rows, a, jnp.asarray(fill, a.dtype))
+
+    first_task = jnp.where(valid[0], batch.task[0], 0)
+    return batch._replace(
+        x=cleared(batch.x, 0), y=cleared(batch.y, 0), task=cleared(batch.task, first_task)
+    )
