@@ -80,22 +80,32 @@ def test_the_share_of_projected_steps_is_reported() -> None:
     assert float(info["projected"]) == 0.5
 
 
-@pytest.mark.parametrize(("per_task", "clip_norm"), [(False, 0.3), (True, None)])
+@pytest.mark.parametrize(
+    ("order", "per_task", "clip_norm"),
+    [
+        ((0, 1, 2), False, 0.3),
+        ((2, 1, 0), False, 0.3),
+        ((1, 0, 1), False, 0.3),
+        ((0, 1, 2), True, None),
+    ],
+)
 def test_gem_projects_against_the_memory_of_each_past_task(
-    per_task: bool, clip_norm: float | None, x64: None
+    order: tuple[int, ...], per_task: bool, clip_norm: float | None, x64: None
 ) -> None:
-    past = [double(make_batch(0, task)) for task in (0, 1)]
-    now = relabelled(past[0], 2)
+    """Of every task seen before, in any order, but the one that comes back."""
+    past = [double(make_batch(0, task)) for task in order[:2]]
+    now = relabelled(past[1], order[2])
     if per_task:  # the same network is asked for the opposite
         now = past[0]._replace(x=-past[0].x, y=past[0].y + 4, task=now.task)
     learner = build("gem_with_margin", per_task, clip_norm=clip_norm)
     before, _ = learn(learner, *past)
     after, info = learn(learner, now, state=before)
-    held = [gradient(before.params, last(b), per_task) for b in past]
+    others = [b for b, task in zip(past, order, strict=False) if task != order[2]]
+    held = [gradient(before.params, last(b), per_task) for b in others]
     rows = np.stack([clip_by_global_norm(row, clip_norm)[0] for row in held])
     grads, norm = clip_by_global_norm(gradient(before.params, now, per_task), clip_norm)
     assert np.any(rows @ grads < 0)
-    expected = project_gem(grads, rows, np.ones(2, bool), margin=0.5, eps=1e-3)
+    expected = project_gem(grads, rows, np.ones(len(rows), bool), margin=0.5, eps=1e-3)
     assert_close(step_taken(before, after), expected, 1e-7)
     assert_close(info["gradient_norm"], norm, 1e-7)
     assert clip_norm is None or min(norm, *map(np.linalg.norm, held)) > clip_norm

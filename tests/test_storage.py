@@ -19,7 +19,8 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
         ("er", {"memory": 30}, 30 * SLOT + FLOAT, 0, 0),
         ("la_maml", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
         ("ewc", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
-        ("gem", {"memory": 30}, 30 * SLOT + NUM_TASKS * FLOAT, 0, 0),
+        # A count for every task's ring, and the number of the first task.
+        ("gem", {"memory": 30}, 30 * SLOT + NUM_TASKS * FLOAT, 0, FLOAT),
         # An exemplar has the old network's outputs for the two classes of its task, and whether it is one.
         ("icarl", {"memory": 30}, 30 * (SLOT + 2 * FLOAT + 1) + FLOAT, 0, 0),
         ("bgd", {}, 0, FLOAT * NUM_WEIGHTS, 0),

@@ -1,7 +1,8 @@
 """GEM and A-GEM: gradients projected so that the losses on past tasks' memories do not rise.
 
 Both keep the last M / T examples of every task, and differ in what they hold an incoming gradient against: one memory
-gradient per past task (GEM), or a single reference gradient (A-GEM).
+gradient per past task (GEM), or a single reference gradient (A-GEM). A past task is any that was seen before but the
+current one, in whatever order they came, also while it is one that comes back. All examples of a batch are of one task.
 
 Dimensions: T tasks, B batch, M memory slots, m = M / T slots per task.
 """
@@ -14,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
+from lamaml_jax.learners import _rings
 from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._projection import project_agem, project_gem
 from lamaml_jax.losses import task_loss, task_predict
@@ -33,10 +35,17 @@ Reference: TypeAlias = Literal["sample", "mean"]
 
 
 class GemState(NamedTuple):
-    """Weights, and a memory of m slots per task: all fields of `memory` have a leading axis T."""
+    """Weights, and what is remembered.
+
+    Attributes:
+        params: theta.
+        memory: A ring of m slots per task: all fields have a leading axis T.
+        first_task: int32 scalar, the task that came first; -1 before any did.
+    """
 
     params: Params
     memory: replay.Memory
+    first_task: jax.Array
 
 
 @learner_factory
@@ -88,16 +97,18 @@ def gem(
     loss_fn = task_loss(model.apply, setting.class_mask)
 
     def project(
-        key: chex.PRNGKey, state: GemState, task: jax.Array, grads: Params, rows: Params
+        key: chex.PRNGKey, state: GemState, past: jax.Array, grads: Params, rows: Params
     ) -> tuple[Params, Params]:
-        def fill(past: jax.Array, rows: Params) -> Params:
-            row = jax.grad(loss_fn)(state.params, _held(state.memory, past))
-            row, _ = clip_by_global_norm(row, clip_norm)
-            return jax.tree.map(lambda all_, one: all_.at[past].set(one), rows, row)
+        tasks, count, stop = _rings.listed(past)
 
-        rows = jax.lax.fori_loop(0, task, fill, rows)
-        is_past = jnp.arange(setting.num_tasks) < task
-        return project_gem(grads, rows, is_past, margin=margin, eps=eps), rows
+        def fill(i: jax.Array, rows: Params) -> Params:
+            row = jax.grad(loss_fn)(state.params, _rings.held(state.memory, tasks[i]))
+            row, _ = clip_by_global_norm(row, clip_norm)
+            return jax.tree.map(lambda all_, one: all_.at[i].set(one), rows, row)
+
+        rows = jax.lax.fori_loop(0, stop, fill, rows)
+        is_filled = jnp.arange(setting.num_tasks) < count
+        return project_gem(grads, rows, is_filled, margin=margin, eps=eps), rows
 
     def empty_rows(params: Params) -> Params:
         return jax.tree.map(lambda p: jnp.zeros((setting.num_tasks, *p.shape), p.dtype), params)
@@ -143,7 +154,7 @@ def agem(
             memories hold if those are fewer.
         reference: "sample" is the gradient on a batch drawn from the memories of all past tasks (its paper); "mean"
             is the mean of the gradients on each past task's memory (released with La-MAML).
-        skip_first_task: Whether the first task's memory is never used (released with La-MAML).
+        skip_first_task: Whether the memory of the task that came first is never used (released with La-MAML).
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
             Examples enter the memory as they arrive; that of the current task is not held against them.
         clip_norm: Clip g, and each gradient of a mean reference, to this global norm before the projection; None does
@@ -167,27 +178,30 @@ def agem(
     checks.integer("replay_batch", replay_batch, 1)
     checks.choice("reference", reference, Reference)
     loss_fn = task_loss(model.apply, setting.class_mask)
-    first = int(skip_first_task)
 
-    def sampled(key: chex.PRNGKey, state: GemState, task: jax.Array) -> Params:
-        drawn = _sample_past(key, state.memory, first, task, replay_batch)
+    def sampled(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
+        drawn = _rings.sample(key, state.memory, past, replay_batch)
         return jax.grad(loss_fn)(state.params, drawn)
 
-    def mean(key: chex.PRNGKey, state: GemState, task: jax.Array) -> Params:
-        def add(past: jax.Array, total: Params) -> Params:
-            grads = jax.grad(loss_fn)(state.params, _held(state.memory, past))
+    def mean(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
+        tasks, count, stop = _rings.listed(past)
+
+        def add(i: jax.Array, total: Params) -> Params:
+            grads = jax.grad(loss_fn)(state.params, _rings.held(state.memory, tasks[i], i < count))
             grads, _ = clip_by_global_norm(grads, clip_norm)
             return jax.tree.map(jnp.add, total, grads)
 
-        total = jax.lax.fori_loop(first, task, add, jax.tree.map(jnp.zeros_like, state.params))
-        return jax.tree.map(lambda g: g / jnp.maximum(task - first, 1), total)
+        total = jax.lax.fori_loop(0, stop, add, jax.tree.map(jnp.zeros_like, state.params))
+        return jax.tree.map(lambda g: g / jnp.maximum(count, 1), total)
 
     refer = {"sample": sampled, "mean": mean}[reference]
 
     def project(
-        key: chex.PRNGKey, state: GemState, task: jax.Array, grads: Params, rows: None
+        key: chex.PRNGKey, state: GemState, past: jax.Array, grads: Params, rows: None
     ) -> tuple[Params, None]:
-        return project_agem(grads, refer(key, state, task)), rows
+        if skip_first_task:
+            past &= jnp.arange(setting.num_tasks) != state.first_task
+        return project_agem(grads, refer(key, state, past)), rows
 
     return _learner(
         model,
@@ -214,9 +228,9 @@ def _learner(
     examples_per_step: int | None,
     clip_norm: Positive | None,
 ) -> Learner:
-    """Return SGD with gradients passed through `project(key, state, task, grads, space) -> (grads, space)`.
+    """Return SGD with gradients passed through `project(key, state, past, grads, space) -> (grads, space)`.
 
-    The space is `workspace(params)`, made once per update and handed from step to step.
+    `past` says which tasks are. The space is `workspace(params)`, made once per update and handed from step to step.
     """
     checks.integer("glances", glances, 1)
     checks.integer("memory", memory, setting.num_tasks)
@@ -224,20 +238,21 @@ def _learner(
     loss_fn = task_loss(model.apply, setting.class_mask)
 
     def init(key: chex.PRNGKey, example: Batch) -> GemState:
-        one = replay.init(example, memory // setting.num_tasks)
-        rings = jax.tree.map(lambda a: jnp.zeros((setting.num_tasks, *a.shape), a.dtype), one)
-        return GemState(model.init(key, example.x), rings)
+        rings = _rings.init(example, setting.num_tasks, memory // setting.num_tasks)
+        return GemState(model.init(key, example.x), rings, first_task=jnp.int32(-1))
 
     def update(key: chex.PRNGKey, state: GemState, batch: Batch) -> tuple[GemState, Info]:
-        # Not of a mapped axis if seeds are: the loops over past tasks end there for all.
         task = batch.task[0]
+        past = _rings.past_tasks(state.memory, task)
+        is_first = (state.first_task < 0) & batch.valid.any()
+        first_task = jnp.where(is_first, task, state.first_task).astype(jnp.int32)
+        state = state._replace(first_task=first_task)
 
         def use(
             key: chex.PRNGKey, carry: tuple[GemState, Any], piece: Batch
         ) -> tuple[tuple[GemState, Any], Info]:
-            (params, rings), space = carry
-            ring = replay.add_ring(jax.tree.map(lambda a: a[task], rings), piece)
-            rings = jax.tree.map(lambda all_, one: all_.at[task].set(one), rings, ring)
+            state, space = carry
+            state = state._replace(memory=_rings.add(state.memory, task, piece))
 
             def glance(
                 carry: tuple[Params, Any], key: chex.PRNGKey
@@ -245,7 +260,8 @@ def _learner(
                 params, space = carry
                 loss, grads = jax.value_and_grad(loss_fn)(params, piece)
                 grads, norm = clip_by_global_norm(grads, clip_norm)
-                projected, space = project(key, GemState(params, rings), task, grads, space)
+                now = state._replace(params=params)
+                projected, space = project(key, now, past, grads, space)
                 info = {
                     "loss": loss,
                     "gradient_norm": norm,
@@ -254,34 +270,15 @@ def _learner(
                 return (descend(params, lr, projected), space), info
 
             (params, space), infos = jax.lax.scan(
-                glance, (params, space), jax.random.split(key, glances)
+                glance, (state.params, space), jax.random.split(key, glances)
             )
-            return (GemState(params, rings), space), jax.tree.map(jnp.mean, infos)
+            return (state._replace(params=params), space), jax.tree.map(jnp.mean, infos)
 
         carry = (state, workspace(state.params))
         (state, _), info = scan_pieces(use, key, carry, batch, examples_per_step)
         return state, info
 
     return Learner(init, update, task_predict(model.apply, setting.class_mask))
-
-
-def _held(memory: replay.Memory, task: jax.Array) -> Batch:
-    """Return what the memory holds of one task."""
-    x, y, ids, seen = jax.tree.map(lambda a: a[task], memory)
-    return Batch(x, y, ids, valid=jnp.arange(len(y)) < seen)
-
-
-def _sample_past(
-    key: chex.PRNGKey, memory: replay.Memory, first: int, task: jax.Array, size: int
-) -> Batch:
-    """Draw from the memories of the tasks from `first` up to `task`, uniformly and without replacement."""
-    num_tasks, slots = memory.y.shape
-    ids = jnp.arange(num_tasks)[:, None]
-    is_held = (first <= ids) & (ids < task) & (jnp.arange(slots) < memory.seen[:, None])
-    order = jax.random.uniform(key, is_held.shape) + ~is_held
-    drawn = jnp.argsort(order.ravel())[:size]
-    x, y, task_ids = (a.reshape(-1, *a.shape[2:])[drawn] for a in memory[:3])
-    return Batch(x, y, task_ids, valid=is_held.ravel()[drawn])
 
 
 def _differs(projected: Params, grads: Params) -> jax.Array:
