@@ -122,6 +122,15 @@ def test_no_past_memory_loss_rises_to_first_order(x64: None) -> None:
     assert (rows @ step_taken(before, after)).min() > -1e-7
 
 
+@pytest.mark.parametrize("variant", ["gem", "agem_mean"])
+def test_parameters_of_few_bits_keep_their_dtype(variant: str) -> None:
+    batches = [make_batch(0), relabelled(make_batch(0), 1)]
+    batches = [b._replace(x=b.x.astype(jnp.bfloat16)) for b in batches]
+    state, info = learn(build(variant, clip_norm=1.0), *batches)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype(jnp.bfloat16)}
+    assert float(info["projected"]) == 1
+
+
 @pytest.mark.parametrize(("variant", "size"), [("gem", 1), ("agem", 5), ("gem", 10)])
 def test_a_ring_per_task_holds_its_last_examples(variant: str, size: int) -> None:
     batches = [

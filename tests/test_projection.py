@@ -259,6 +259,22 @@ def test_agem_without_a_reference_leaves_the_gradient_as_it_is() -> None:
     assert_same_bits(project_agem(zero, gradient), zero)
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_gradients_of_few_bits_are_projected_in_more(dtype: Any) -> None:
+    """The numbers are those of the same gradients in float32, rounded once."""
+    gradient, rows = (jnp.asarray(a, dtype) for a in instance("correlated", 5))
+    wide, wide_rows = gradient.astype(jnp.float32), rows.astype(jnp.float32)
+    everyone = jnp.ones(5, bool)
+    actual = project(gradient, rows, everyone, 0.5)
+    assert actual.dtype == dtype
+    assert_same_bits(actual, project(wide, wide_rows, everyone, 0.5).astype(dtype))
+    turned = project_agem(gradient, rows[0])
+    assert turned.dtype == dtype
+    assert_same_bits(turned, project_agem(wide, wide_rows[0]).astype(dtype))
+    assert not np.array_equal(turned, gradient)
+    assert_same_bits(project_agem(gradient, -rows[0]), gradient)
+
+
 def test_long_gradients_project_as_short_ones_do(x64: None) -> None:
     """The products of long rows are formed in blocks; the same numbers in short leaves are not."""
     rng = np.random.default_rng(3)

@@ -2,6 +2,7 @@
 
 A gradient is an array or a pytree of arrays; the memory gradients have its structure with one more leading axis, that
 of the tasks. Everything jits, scans and maps, and all shapes are static: tasks not yet seen are switched off by a mask.
+All is computed in float32 at least; a gradient of fewer bits comes back in its own dtype.
 
 Dimensions: T past tasks, D weights.
 """
@@ -67,8 +68,9 @@ def project_gem(
 
     Reference: Lopez-Paz and Ranzato, "Gradient Episodic Memory for Continual Learning", NeurIPS 2017.
     """
-    v = gem_multipliers(gradient, memory_gradients, active, margin=margin, eps=eps)
-    return _moved(gradient, memory_gradients, v)
+    wide, rows = _widened(gradient), _widened(memory_gradients)
+    v = gem_multipliers(wide, rows, active, margin=margin, eps=eps)
+    return _narrowed(_moved(wide, rows, v), gradient)
 
 
 def gem_multipliers(
@@ -92,6 +94,7 @@ def gem_multipliers(
         v `[T]`: 0 where a task is not active, and everywhere if no active product g.g_k is negative. In float32 g + G'v
         is exact to 1e-3 of its size, but where rows that oppose each other differ by 1e-4 of theirs or less.
     """
+    gradient, memory_gradients = _widened(gradient), _widened(memory_gradients)
     scale = _largest(gradient)
     products = _products(memory_gradients, jax.tree.map(lambda g: g / scale, gradient))
     return jax.lax.cond(
@@ -121,12 +124,14 @@ def project_agem(gradient: Gradient, reference: Gradient) -> Gradient:
 
     Reference: Chaudhry, Ranzato, Rohrbach and Elhoseiny, "Efficient Lifelong Learning with A-GEM", ICLR 2019.
     """
+    wide, reference = _widened(gradient), _widened(reference)
     # Both are brought to a largest entry of 1 first, as their squares may not be representable.
-    scale, size = _largest(gradient), _largest(reference)
+    scale, size = _largest(wide), _largest(reference)
     direction = jax.tree.map(lambda r: r / size, reference)
-    product = optax.tree.vdot(jax.tree.map(lambda g: g / scale, gradient), direction)
+    product = optax.tree.vdot(jax.tree.map(lambda g: g / scale, wide), direction)
     share = scale * product / jnp.maximum(optax.tree.vdot(direction, direction), 1)
-    return jax.tree.map(lambda g, r: jnp.where(product < 0, g - share * r, g), gradient, direction)
+    turned = jax.tree.map(lambda g, r: jnp.where(product < 0, g - share * r, g), wide, direction)
+    return _narrowed(turned, gradient)
 
 
 def _solve_dual(
@@ -245,6 +250,20 @@ def _moved(gradient: Gradient, memory_gradients: Gradient, v: jax.Array) -> Grad
 
 def _matrices(memory_gradients: Gradient) -> list[jax.Array]:
     return [m.reshape(len(m), -1) for m in jax.tree.leaves(memory_gradients)]
+
+
+def _widened(tree: Gradient) -> Gradient:
+    """Return a pytree in float32, or what has more bits: a Cholesky factor takes no fewer."""
+
+    def widen(leaf: jax.Array) -> jax.Array:
+        leaf = jnp.asarray(leaf)
+        return leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))
+
+    return jax.tree.map(widen, tree)
+
+
+def _narrowed(tree: Gradient, like: Gradient) -> Gradient:
+    return jax.tree.map(lambda a, b: a.astype(jnp.result_type(b)), tree, like)
 
 
 def _largest(tree: Gradient) -> jax.Array:
