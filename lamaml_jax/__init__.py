@@ -30,6 +30,7 @@ from lamaml_jax.updates import (
     modulated_step,
     split,
 )
+from lamaml_jax.validation import check_batch
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ __all__ = [
     "agem",
     "bgd",
     "c_maml",
+    "check_batch",
     "descend",
     "er",
     "ewc",
