@@ -11,7 +11,6 @@ import optax
 import pytest
 from helpers import (
     NUM_FEATURES,
-    NUM_TASKS,
     assert_close,
     assert_same_bits,
     differs,
@@ -66,10 +65,10 @@ def test_the_fisher_of_given_labels_by_hand(kind: Any, drawn: int | None) -> Non
 
 
 def test_the_fisher_is_estimated_on_examples_drawn_from_all_of_the_task() -> None:
-    """On three of the examples, of which any three are as likely as others."""
+    """On three of the examples, of which any three are as likely as others, and none of the padding."""
     model = linear_model(SETTING.num_classes, NUM_FEATURES)
     learner = ewc(model, SETTING, fisher_labels="data", fisher_examples=3)
-    data = make_batch(0, task=1, size=8)
+    data = make_batch(0, task=1, size=12, valid=jnp.arange(12) < 8)
     state = learner.init(KEY, data)
     keys = jax.random.split(KEY, 2000)
     fishers = np.array(
@@ -123,7 +122,10 @@ def test_other_keys_draw_other_labels() -> None:
 def test_two_sums_replace_the_fishers_of_all_tasks(
     fisher: Any, penalty: float, clip_norm: float | None
 ) -> None:
-    """Each step is one on the loss plus lambda/2 sum_t F_t (theta - theta*_t)^2, with T Fishers stored."""
+    """Each step is one on the loss plus lambda/2 sum_t F_t (theta - theta*_t)^2, with T Fishers stored.
+
+    A task that comes back and ends again has a second one.
+    """
     lr = 0.1
     learner = ewc(MODEL, SETTING, lr=lr, penalty=penalty, fisher=fisher, clip_norm=clip_norm)
     update, end_task = jax.jit(learner.update), jax.jit(learner.end_task)
@@ -138,7 +140,7 @@ def test_two_sums_replace_the_fishers_of_all_tasks(
         ]
         return penalty / 2 * optax.tree.sum(squares)
 
-    for task in range(NUM_TASKS):
+    for task in (1, 0, 1):
         for step in range(3):
             batch = make_batch(step, task)
             loss, grads = loss_and_grad(state.params, batch)

@@ -53,6 +53,8 @@ def ewc(
 
         lambda sum_t F_t (theta - theta*_t) = lambda ((sum_t F_t) theta - sum_t F_t theta*_t).
 
+    The sum is over ends of tasks: one that comes back and ends again adds a term, with its Fisher and weights then.
+
     MER's code, where the MNIST baselines come from, has no half before its lambda: its lambda is half of `penalty`. It
     also takes fisher="batch", fisher_labels="data", fisher_examples=10.
 
@@ -134,7 +136,8 @@ def ewc(
             raise ValueError("data is None; it must be the task's training data.")
         if fisher_examples is not None:
             key_rows, key = jax.random.split(key)
-            rows = jax.random.permutation(key_rows, len(data.y))[:fisher_examples]
+            rows = jax.random.permutation(key_rows, len(data.y))
+            rows = rows[jnp.argsort(~data.valid[rows])][:fisher_examples]  # padding last
             x, y, task, valid = (a[rows] for a in data[:4])
             data = data._replace(x=x, y=y, task=task, valid=valid)
         params = state.params
