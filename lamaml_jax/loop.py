@@ -2,7 +2,8 @@
 
 A run is `draw_stream` and `init`, then `train_task` and `evaluate` for every task in order; the caller's loop over
 tasks shows progress and saves state in between. Every key is derived from the seed's key, the task, the epoch and the
-step, never from how often something was called, so that a resumed run is the same run.
+step, never from how often something was called, so that a resumed run is the same run. Tasks may so be trained in any
+order; one that is trained again is shown again in the same order and with the same draws.
 
 Dimensions: T tasks, N training and M evaluation examples per task, B batch, L layers.
 """

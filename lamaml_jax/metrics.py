@@ -4,6 +4,10 @@
 training and the matrix is `[..., T+1, T]`. A metric keeps the accuracy's unit; a cell that was not evaluated is NaN.
 With A_t,i as in the paper (t and i from 1), A_t,i is `accuracy[t, i - 1]`.
 
+Every task is learnt once, and columns stand in the order in which tasks were learnt: where `order[t]` is the id of the
+t-th, take `accuracy[..., order]`. LA, BTI and FWT mean nothing otherwise, and refuse
+a matrix of another shape with a ValueError.
+
 Dimensions: T tasks, L layers of a network.
 """
 
@@ -33,6 +37,7 @@ def forward_transfer(accuracy: np.ndarray) -> np.ndarray:
 
     The mean is over T - 1 tasks (the released code divides by T); NaN for a single task.
     """
+    _check_shape(accuracy)
     if accuracy.shape[-1] == 1:
         return np.full(accuracy.shape[:-2], np.nan)
     before = np.diagonal(accuracy, axis1=-2, axis2=-1)
@@ -56,4 +61,13 @@ def layer_names(params: chex.ArrayTree) -> list[str]:
 
 
 def _just_learnt(accuracy: np.ndarray) -> np.ndarray:
+    _check_shape(accuracy)
     return np.diagonal(accuracy[..., 1:, :], axis1=-2, axis2=-1)
+
+
+def _check_shape(accuracy: np.ndarray) -> None:
+    *_, num_rows, num_tasks = accuracy.shape
+    if num_rows != num_tasks + 1:
+        raise ValueError(
+            f"accuracy is of shape {accuracy.shape}; it must be [..., T+1, T], with a row for every task learnt."
+        )

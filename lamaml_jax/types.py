@@ -54,9 +54,11 @@ class Setting(NamedTuple):
 class Batch(NamedTuple):
     """Examples, with what a learner may know of them.
 
+    A compiled program cannot refuse what breaks this contract: `check_batch` does, on the host.
+
     Attributes:
         x: Inputs `[B, ...]`.
-        y: Labels `[B]`, counted over all heads, in `[0, C)`.
+        y: Labels `[B]`, counted over all heads, in `[0, C)` and of the example's own task's head.
         task: Task ids `[B]` in `[0, T)`.
         valid: bool `[B]`; an invalid row is padding, which comes last, and changes nothing.
         first_epoch: bool scalar: these examples are seen for the first time.
@@ -116,6 +118,12 @@ def _keep(key: chex.PRNGKey, state: State, data: Batch | None) -> State:
 
 class Learner(NamedTuple):
     """A continual-learning method as pure functions, made by a factory whose keywords are its configuration.
+
+    Of tasks it may be assumed that ids are names, not an order: a task may come at any time and come back, as the same
+    task, and it counts as seen from its first valid example on. All valid examples of one batch, and of a task's data,
+    are of one task. Online, IID, ER, MER, EWC, BGD and the La-MAML family take each example's task by itself, so they
+    also learn from batches that mix tasks; methods that keep something per task take the batch's first row for all.
+    Every call of `end_task` ends a task: one that ends again is consolidated again.
 
     Attributes:
         init: `init(key, example) -> state`; `example` is an incoming `Batch` and only its shapes matter. Shapes

@@ -61,6 +61,17 @@ def test_leading_axes_are_kept(metric: Callable[[np.ndarray], np.ndarray], num_t
     np.testing.assert_allclose(values[1, 3], metric(accuracy[1, 3]))
 
 
+@pytest.mark.parametrize(
+    "metric",
+    [metrics.learning_accuracy, metrics.backward_transfer, metrics.forward_transfer],
+)
+def test_a_task_learnt_twice_is_refused(metric: Callable[[np.ndarray], np.ndarray]) -> None:
+    with pytest.raises(
+        ValueError, match=r"^accuracy is of shape \(5, 3\); it must be \[\.\.\., T\+1, T\]"
+    ):
+        metric(np.vstack([ACCURACY, ACCURACY[-1:]]))
+
+
 def test_rates_are_summed_up_and_named_per_layer() -> None:
     lrs = {
         "Dense_1": {"kernel": jnp.array([[0.1, -0.2], [0.0, 0.5]])},
