@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from PIL import Image
 
-from lamaml_jax.datasets import ImageDataset, checksum, cifar100, tiny_imagenet
+from lamaml_jax.datasets import DatasetError, ImageDataset, checksum, cifar100, load, tiny_imagenet
 
 CIFAR, TINY = "cifar-100-python", "tiny-imagenet-200"
 Members = dict[str, Any]
@@ -127,3 +128,10 @@ def assert_same(loaded: ImageDataset, expected: ImageDataset) -> None:
     else:
         assert loaded.superclasses is not None and loaded.superclasses.dtype == np.int32
         np.testing.assert_array_equal(loaded.superclasses, expected.superclasses)
+
+
+def assert_refused(original: Original, data_dir: Path, archive: Path, message: str) -> None:
+    """Check that loading is refused with a sentence on `archive` that matches `message`, and leaves nothing."""
+    with pytest.raises(DatasetError, match=f"^{archive}: {message}"):
+        load(original.dataset.name, data_dir)
+    assert not list((data_dir / original.builder.name).iterdir())

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-from split_archives import CIFAR, TINY, Members, Original, assert_same, jpeg
+from split_archives import CIFAR, TINY, Members, Original, assert_refused, assert_same, jpeg
 
 from lamaml_jax.datasets import DatasetError, load
 
@@ -66,12 +66,6 @@ def _files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if not path.is_dir()}
 
 
-def _refused(original: Original, data_dir: Path, archive: Path, message: str) -> None:
-    with pytest.raises(DatasetError, match=f"^{archive}: {message}"):
-        load(original.dataset.name, data_dir)
-    assert not list((data_dir / original.builder.name).iterdir())
-
-
 @pytest.mark.parametrize(
     "damage",
     [
@@ -88,7 +82,9 @@ def test_a_damaged_archive_is_named(
 ) -> None:
     archive = original.write(tmp_path / "manual", original.members)
     archive.write_bytes(damage(archive.read_bytes()))
-    _refused(original, tmp_path, archive, "expected a complete (gzipped tar|zip) file, found: .")
+    assert_refused(
+        original, tmp_path, archive, "expected a complete (gzipped tar|zip) file, found: ."
+    )
 
 
 _DICT = "expected train to hold a dict of arrays data, fine_labels and coarse_labels"
@@ -130,7 +126,7 @@ def test_wrong_values_in_a_pickle_are_named(
     train = dict(cifar.members[f"{CIFAR}/train"])
     train[key.encode()] = change(train[key.encode()])
     archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/train": train})
-    _refused(cifar, tmp_path, archive, message)
+    assert_refused(cifar, tmp_path, archive, message)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +148,7 @@ def test_a_wrong_pickle_is_named(
     del members[f"{CIFAR}/test"]
     if content is not None:
         members[f"{CIFAR}/test"] = content
-    _refused(cifar, tmp_path, cifar.write(tmp_path / "manual", members), message)
+    assert_refused(cifar, tmp_path, cifar.write(tmp_path / "manual", members), message)
 
 
 def _first(members: Members, pattern: str) -> str:
@@ -208,7 +204,7 @@ def test_a_wrong_member_is_named(
     tiny: Original, tmp_path: Path, change: Callable[[Members], Members], message: str
 ) -> None:
     archive = tiny.write(tmp_path / "manual", change(tiny.members))
-    _refused(tiny, tmp_path, archive, message)
+    assert_refused(tiny, tmp_path, archive, message)
 
 
 @pytest.mark.parametrize("pattern", ["_10.JPEG", "wnids.txt"])
@@ -220,7 +216,7 @@ def test_a_member_with_a_flipped_bit_is_named(tiny: Original, tmp_path: Path, pa
     start = raw.index(content if isinstance(content, bytes) else content.encode())
     raw[start + len(content) - 1] ^= 1
     archive.write_bytes(raw)
-    _refused(tiny, tmp_path, archive, f"expected .*, found: Bad CRC-32 for file '{name}'")
+    assert_refused(tiny, tmp_path, archive, f"expected .*, found: Bad CRC-32 for file '{name}'")
 
 
 @pytest.mark.parametrize(
@@ -238,4 +234,4 @@ def test_a_zip_of_another_kind_is_named(
     entry = raw.rindex(b"PK\1\2", 0, raw.rindex(b"wnids.txt"))
     raw[entry + offset] = value
     archive.write_bytes(raw)
-    _refused(tiny, tmp_path, archive, message)
+    assert_refused(tiny, tmp_path, archive, message)

@@ -5,15 +5,16 @@ Dimensions: N images, H height, W width.
 
 import gzip
 import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from lamaml_jax.datasets.image_dataset import DatasetError
+from lamaml_jax.datasets.reading import expecting, read_at_most
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_MOST_BYTES = 16 + 60_000 * 28**2  # MNIST's largest file, unzipped
 
 
 def read_pair(
@@ -82,10 +83,8 @@ def read_idx(path: Path, ndim: int) -> npt.NDArray[np.uint8]:
 
 
 def _unzipped(path: Path) -> bytes:
-    content = path.read_bytes()
-    if not content.startswith(_GZIP_MAGIC):
-        return content
-    try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:
-        raise DatasetError(f"{path}: expected a complete gzip file, found: {error}") from error
+    with path.open("rb") as file:
+        is_gzip = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+    what = "a complete gzip file" if is_gzip else "a complete file"
+    with expecting(path, what), (gzip.open if is_gzip else open)(path, "rb") as file:
+        return read_at_most(file, _MOST_BYTES)

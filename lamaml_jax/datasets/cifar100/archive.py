@@ -3,11 +3,12 @@
 Nothing is unpacked to disk, so that no member can be written anywhere. Dimensions: N images, H height, W width.
 """
 
+import codecs
 import gzip
 import io
 import pickle
+import pickletools
 import tarfile
-import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,18 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from lamaml_jax.datasets.image_dataset import DatasetError
+from lamaml_jax.datasets.reading import check_once, expecting, read_at_most
 
 SIDE = 32
 _FOLDER = "cifar-100-python"
 _NAMES = ("train", "test")
-# What a pickled array of bytes is made of, under the names of numpy 1 and 2; `_codecs.encode` makes bytes of a string.
-_ADMITTED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("_codecs", "encode"),
-}
+_MOST_IMAGES = 50_000  # per split
+# A pickle may write a byte of an image as two, and takes a few steps for the name and the labels of each.
+_MOST_BYTES = 2 * 3 * SIDE**2 * _MOST_IMAGES
+_MOST_STEPS = 20 * _MOST_IMAGES
 
 
 class Split(NamedTuple):
@@ -47,38 +45,37 @@ def read_splits(path: Path) -> dict[str, Split]:
         DatasetError: naming the file and what was expected, if it is truncated or corrupt, or its
             pickles hold anything but arrays and lists.
     """
-    try:
-        with gzip.open(path) as file, tarfile.open(fileobj=file, mode="r:") as archive:
-            contents = {name: _content(path, archive, name) for name in _NAMES}
-            # Only at its end is the checksum compared, and a tar file may end before.
-            while file.read(2**20):
-                pass
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
-        raise DatasetError(
-            f"{path}: expected a complete gzipped tar file, found: {error}"
-        ) from error
+    with (
+        expecting(path, "a complete gzipped tar file"),
+        gzip.open(path) as file,
+        tarfile.open(fileobj=file, mode="r:") as archive,
+    ):
+        check_once(archive.getnames())
+        contents = {name: _content(path, archive, name) for name in _NAMES}
+        # Only at its end is the checksum compared, and a tar file may end before.
+        while file.read(2**20):
+            pass
     return {name: _split(path, name, content) for name, content in contents.items()}
 
 
 def _content(path: Path, archive: tarfile.TarFile, name: str) -> bytes:
-    member = f"{_FOLDER}/{name}"
-    try:
-        file = archive.extractfile(member)
-    except KeyError:
-        file = None
-    if file is None:
-        raise DatasetError(f"{path}: expected a file {member}, found {archive.getnames()[:5]}")
-    return file.read()
+    members = {member.name: member for member in archive}
+    member = members.get(f"{_FOLDER}/{name}")
+    # Nothing is looked for where a link points to: not in circles, not outside, not at all.
+    if member is None or not member.isreg() or member.issparse():
+        found = "a member of another kind" if member else list(members)[:5]
+        raise DatasetError(f"{path}: expected a file {_FOLDER}/{name}, found {found}")
+    file = archive.extractfile(member)
+    assert file is not None  # since it is a file
+    with expecting(path, f"{name} to be of CIFAR-100's size"):
+        return read_at_most(file, _MOST_BYTES, member.size)
 
 
 def _split(path: Path, name: str, content: bytes) -> Split:
-    try:
+    with expecting(path, f"{name} to be a pickle of arrays and lists alone"):
+        _check_steps(content)
         # Python 2 wrote the original, whose keys are bytes.
         values = _Unpickler(io.BytesIO(content), encoding="bytes").load()
-    except Exception as error:  # An unpickler may fail in any way.
-        raise DatasetError(
-            f"{path}: expected {name} to be a pickle of arrays and lists alone, found: {error}"
-        ) from error
     where = f"{path}: expected {name} to hold"
     keys = (b"data", b"fine_labels", b"coarse_labels")
     try:
@@ -101,10 +98,34 @@ def _split(path: Path, name: str, content: bytes) -> Split:
     return Split(np.ascontiguousarray(images), labels, superclasses)
 
 
+def _check_steps(content: bytes) -> None:
+    """Check that a pickle makes a modest number of objects, as each of its bytes can make one of a hundred."""
+    for count, (step, argument, _) in enumerate(pickletools.genops(content)):
+        # Python reserves room for as many remembered objects as the index of one says.
+        index = (argument or 0) if step.name in ("PUT", "LONG_BINPUT") else 0
+        if max(count, index) > _MOST_STEPS:
+            raise ValueError(f"more than {_MOST_STEPS} steps")
+
+
+def _empty_array(*whatever: object) -> npt.NDArray[np.uint8]:
+    """Return the array that a pickle then fills; how large it asks for it to be does not count."""
+    return np.empty(0, np.uint8)
+
+
+# What a pickled array of bytes is made of, under the names of numpy 1 and 2; `_codecs.encode` makes bytes of a string.
+_ADMITTED = {
+    ("numpy", "ndarray"): None,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
+    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
+    ("_codecs", "encode"): codecs.encode,
+}
+
+
 class _Unpickler(pickle.Unpickler):
     """Finds only what an array is rebuilt from."""
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
             raise pickle.UnpicklingError(f"{module}.{name}, which no array needs")
-        return super().find_class(module, name)
+        return _ADMITTED[module, name]

@@ -3,7 +3,6 @@
 import io
 import re
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +10,12 @@ from typing import NamedTuple
 from PIL import Image
 
 from lamaml_jax.datasets.image_dataset import DatasetError
+from lamaml_jax.datasets.reading import check_once, expecting, read_at_most
 
 NUM_CLASSES, SIDE = 200, 64
 _ROOT = "tiny-imagenet-200"
-_TRAIN = re.compile(rf"{_ROOT}/train/(?P<wnid>[^/]+)/images/[^/]+_(?P<number>\d+)\.JPEG")
+_MOST_BYTES = 2**20  # of any file that is read: images have some 2 KB, the annotations 400
+_TRAIN = re.compile(rf"{_ROOT}/train/(?P<wnid>[^/]+)/images/[^/]+_(?P<number>\d{{1,9}})\.JPEG")
 
 
 class Members(NamedTuple):
@@ -44,13 +45,11 @@ def list_members(path: Path) -> dict[str, Members]:
         DatasetError: naming the file and what was expected, if it is truncated or corrupt, or not
             every class has images in both splits.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = set(archive.namelist())
-            wnids = sorted(_text(path, archive, "wnids.txt").split())
-            annotations = _text(path, archive, "val/val_annotations.txt").splitlines()
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
-        raise DatasetError(f"{path}: expected a complete zip file, found: {error}") from error
+    with expecting(path, "a complete zip file"), zipfile.ZipFile(path) as archive:
+        check_once(archive.namelist())
+        names = set(archive.namelist())
+        wnids = sorted(_text(path, archive, "wnids.txt").split())
+        annotations = _text(path, archive, "val/val_annotations.txt").splitlines()
     if len(set(wnids)) != NUM_CLASSES or len(wnids) != NUM_CLASSES:
         raise DatasetError(
             f"{path}: expected {NUM_CLASSES} different classes in wnids.txt, found {len(wnids)}"
@@ -69,12 +68,10 @@ def list_members(path: Path) -> dict[str, Members]:
 
 
 def _text(path: Path, archive: zipfile.ZipFile, name: str) -> str:
-    try:
-        return archive.read(f"{_ROOT}/{name}").decode()
-    except KeyError:
-        raise DatasetError(f"{path}: expected a file {_ROOT}/{name}, found none") from None
-    except (UnicodeDecodeError, RuntimeError) as error:  # the latter if it is encrypted
-        raise DatasetError(f"{path}: expected {name} to be text, found: {error}") from error
+    if f"{_ROOT}/{name}" not in archive.NameToInfo:
+        raise DatasetError(f"{path}: expected a file {_ROOT}/{name}, found none")
+    with expecting(path, f"{name} to be text"):
+        return _content(archive, f"{_ROOT}/{name}").decode()
 
 
 def _train_images(names: set[str], label_of: dict[str, int]) -> dict[str, int]:
@@ -99,14 +96,20 @@ def _test_images(
 
 
 def _checked_image(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        content = archive.read(name)
+    with expecting(path, f"an image in {name}"):
+        content = _content(archive, name)
         with Image.open(io.BytesIO(content), formats=["JPEG"]) as picture:
             size = picture.size
             if size == (SIDE, SIDE):
                 picture.load()  # Opening it reads no more than its header.
-    except Exception as error:  # A decoder may fail in any way.
-        raise DatasetError(f"{path}: expected an image in {name}, found: {error}") from error
     if size != (SIDE, SIDE):
         raise DatasetError(f"{path}: expected {name} to be {SIDE}x{SIDE}, found {size}")
     return content
+
+
+def _content(archive: zipfile.ZipFile, name: str) -> bytes:
+    member = archive.getinfo(name)
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError("a packing whose size Python cannot bound")
+    with archive.open(member) as file:
+        return read_at_most(file, _MOST_BYTES, member.file_size)
