@@ -2,8 +2,8 @@
 
     python -m experiments.train --benchmark=mnist_rotations --learner=la_maml --data_dir=DATA --workdir=DIR
 
-The same command on the same work directory goes on where it was interrupted. `python -m experiments.presets` lists the
-settings that give the paper's numbers, which are the defaults.
+The same command on the same work directory goes on where it was interrupted. The defaults are the published settings,
+which `python -m experiments.presets` lists; where they do not give the paper's numbers stands in docs/results.md.
 """
 
 import pathlib

@@ -1,6 +1,7 @@
-"""The settings that give the paper's numbers, for every learner on every benchmark.
+"""The published settings, for every learner on every benchmark, or what validation chose where none is published.
 
-`python -m experiments.presets` prints each preset with its command, run time and result, as measured.
+`python -m experiments.presets` prints each preset with its command, run time and result, as measured. Several results
+differ from the paper's: docs/results.md says which.
 """
 
 import pathlib
