@@ -48,10 +48,20 @@ clean:  ## Remove build outputs and caches (.venv and results stay)
 	$(PYTHON) -m venv .venv
 	@touch $@
 
+# $(call install,WHAT,STAMPS) names the packages as pip fetches them; errors and warnings appear as they are. A pipe has the
+# status of its last command, so that it is the missing stamp which says that pip failed.
+define install
+@echo "Installing into .venv, which takes a minute or more and 1 GB on the disk:"
+@rm -f $(2)
+@{ $(PIP) $(1) && touch $(2); } | while read -r first second rest; do case "$$first $$second" in \
+  "Collecting "*) printf "%s " "$${second%%[!A-Za-z0-9_.-]*}" ;; \
+  "Installing collected") printf "\nUnpacking them ...\n" ;; \
+esac; done
+@test -e $(lastword $(2))
+endef
+
 .venv/installed: .venv/created requirements.txt setup.py
-	$(PIP) -e .
-	@touch $@
+	$(call install,-e .,$@)
 
 .venv/installed-dev: .venv/created requirements.txt setup.py
-	$(PIP) -e ".[dev]"
-	@touch .venv/installed $@
+	$(call install,-e ".[dev]",.venv/installed $@)

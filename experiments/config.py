@@ -16,7 +16,7 @@ from lamaml_jax import LEARNERS, Learner, Model, Setting, checks, hyper, network
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Run, Seed, make_run
 
-Eval: TypeAlias = Literal["all", "needed"]
+Eval: TypeAlias = Literal["all", "seen", "needed"]
 
 BATCH_SIZE = 10
 EPOCHS = {"single": 1, "multi": 10}
@@ -64,7 +64,8 @@ class Config:
         keywords: All of the learner's factory's: preset, overrides and defaults.
         stream: All of the benchmark's factory's.
         network: All of the network's factory's, such as `precision`.
-        eval: Evaluate "all" tasks after every task, or only those that the metrics "needed".
+        eval: Evaluate after every task "all" tasks, those "seen" so far and the next, or only those that the metrics
+            "needed".
     """
 
     benchmark: str

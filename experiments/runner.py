@@ -103,10 +103,11 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
             with clock.on("train"):
                 state, log = jax.block_until_ready(program.train(state, task))
             _note_training(record, log, task)
-            # LA takes the task just learnt, FWT the next one.
-            tasks = (0, num_tasks) if last or config.eval == "all" else (task, task + 2)
+            # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
+            tasks = {"all": (0, num_tasks), "seen": (0, task + 2), "needed": (task, task + 2)}
+            first, stop = (0, num_tasks) if last else tasks[config.eval]
             with clock.on("eval"):
-                accuracy = program.evaluate(state, *tasks)
+                accuracy = program.evaluate(state, first, stop)
             record["accuracy"][:, row] = np.where(record["diverged"][:, None], np.nan, accuracy)
             workdirs.append_metrics(workdir, record, task, row, infos)
             checkpoint.save(workdir / "state", task + 1, snapshot())
@@ -142,7 +143,9 @@ def _prepare(config: Config, benchmark: Benchmark, clock: Clock) -> tuple[Progra
     def whole(*numbers: int) -> tuple[Any, ...]:
         return (images, *(np.int32(n) for n in numbers))
 
-    stream = compiled(functions.draw_stream, (seeds,), ())((seeds,), ())
+    # All learners' streams are drawn by one program, which the cache keeps, as they do not depend on hyper-parameters.
+    keys = (seeds._replace(hyper={}),)
+    stream = compiled(functions.draw_stream, keys, ())(keys, ())
     start = compiled(functions.init, (seeds, stream), whole())((seeds, stream), whole())
     train = compiled(functions.train_task, (seeds, stream, start), whole(0))
     evaluate = compiled(functions.evaluate, (seeds, stream, start), whole(0, 0))

@@ -106,8 +106,8 @@ _NETWORK = {
 _EVAL = flags.DEFINE_enum(
     "eval",
     "all",
-    ["all", "needed"],
-    "After every task, evaluate all tasks or only those that the metrics need",
+    ["all", "seen", "needed"],
+    "After every task, evaluate all tasks, those seen so far and the next, or only those that the metrics need",
 )
 _SET = flags.DEFINE_multi_string(
     "set", [], "name=value for any keyword of the learner's factory; repeatable"

@@ -151,12 +151,18 @@ def test_all_leaves_out_by_name_what_cannot_be_compared(
 def test_metrics_need_no_other_evaluations(tmp_path: pathlib.Path, script: Script) -> None:
     arguments = ("--learner=online", "--packaged_mnist", "--smoke", "--set=lr=0.05")
     summaries = []
-    for which in ("all", "needed"):
+    for which in ("all", "seen", "needed"):
         script(*arguments, f"--eval={which}", f"--workdir={tmp_path / which}")
         summaries.append(json.loads((tmp_path / which / "summary.json").read_text()))
 
     for name in ("ra_mean", "la_mean", "bti_mean", "fwt_mean", "ra_std"):
-        assert summaries[0][name] == summaries[1][name], name
+        assert summaries[0][name] == summaries[1][name] == summaries[2][name], name
+    every, seen = (
+        np.load(tmp_path / which / "results.npz")["accuracy"] for which in ("all", "seen")
+    )
+    rows, tasks = np.indices(every.shape[1:])
+    evaluated = (rows == 0) | (tasks <= rows)
+    np.testing.assert_array_equal(seen, np.where(evaluated, every, np.nan))
 
 
 def test_iid_learns_all_tasks_at_once(tmp_path: pathlib.Path, script: Script) -> None:
