@@ -1,6 +1,6 @@
 # All targets work from a fresh clone; everything is installed into .venv, nothing outside it.
 # Another interpreter:  make test PYTHON=/path/to/python3.12
-# Further arguments:    make demo ARGS="--num_seeds=2 --workdir=runs/two_seeds"
+# Further arguments:    make demo ARGS="--num_seeds=5 --workdir=runs/five_seeds"
 
 PYTHON ?= python3
 ARGS ?=
