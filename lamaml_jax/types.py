@@ -62,7 +62,8 @@ class Batch(NamedTuple):
         task: Task ids `[B]` in `[0, T)`.
         valid: bool `[B]`; an invalid row is padding, which comes last, and changes nothing.
         first_epoch: bool scalar: these examples are seen for the first time.
-        progress: Scalar in [0, 1), the share of the epoch that lies behind.
+        progress: Scalar in [0, 1), the share of the epoch that lies behind; None where nobody knows, which methods
+            that anneal within an epoch (HAT) refuse.
     """
 
     x: jax.Array
@@ -70,7 +71,7 @@ class Batch(NamedTuple):
     task: jax.Array
     valid: jax.Array
     first_epoch: jax.Array | bool = True
-    progress: jax.Array | float = 0.0
+    progress: jax.Array | float | None = None
 
 
 class Apply(Protocol):

@@ -241,6 +241,22 @@ def test_the_cumulative_mask_is_the_largest_gate_of_tasks_that_ended() -> None:
         assert_close(list(state.cumulative_mask), expected)
 
 
+def test_without_the_share_of_the_epoch_a_batch_is_refused() -> None:
+    learner = hat(MLP, SETTING)
+    example = make_batch(0, progress=None)
+    state = learner.init(KEY, example)
+    with pytest.raises(ValueError, match=r"^progress is None; for hat every batch must have"):
+        jax.jit(learner.update)(KEY, state, example)
+
+
+def test_where_an_epoch_is_one_batch_the_slope_is_the_highest() -> None:
+    one = hat(MLP, SETTING._replace(batches_per_epoch=1))
+    four = hat(MLP, SETTING)
+    state = one.init(KEY, make_batch(0))
+    last = make_batch(0, progress=jnp.float32(LAST))
+    assert_close(one.update(KEY, state, make_batch(0)), four.update(KEY, state, last), 1e-6)
+
+
 @pytest.mark.parametrize("binarise", [True, False])
 def test_a_task_never_trained_is_predicted_through_its_initial_embedding(binarise: bool) -> None:
     learner = hat(MLP, SETTING, binarise=binarise, s_max=2.0)

@@ -64,9 +64,10 @@ def hat(
     Unit i of a gated layer is multiplied by a_i = sigmoid(s e_i) (eq. 1), e being the task's embedding and s rising
     within each epoch of B batches from 1 / s_max to s_max (eq. 3):
 
-        s = 1 / s_max + (s_max - 1 / s_max) b / (B - 1),  b = 0..B-1.
+        s = 1 / s_max + (s_max - 1 / s_max) b / (B - 1),  b = 0..B-1,
 
-    With m the cumulative mask, the largest gates at s_max over earlier tasks, a step descends
+    or s_max where an epoch is one batch. (Released: b / B, which never gets to s_max.) With m the cumulative mask, the
+    largest gates at s_max over earlier tasks, a step descends
 
         cross-entropy + sparsity * sum_i a_i (1 - m_i) / sum_i (1 - m_i)   (eqs. 4 and 5)
 
@@ -96,7 +97,7 @@ def hat(
         predicted through its initial embedding.
 
     Raises:
-        ValueError: A static argument is out of its range, or the model has no gates.
+        ValueError: A static argument is out of its range, the model has no gates, or a batch's `progress` is None.
 
     Reference:
         Serra, Suris, Miron and Karatzoglou, "Overcoming Catastrophic Forgetting with Hard Attention to the Task",
@@ -195,10 +196,16 @@ def hat(
 
 
 def _slope(
-    progress: jax.Array | float, batches_per_epoch: int, s_max: jax.Array | float
-) -> jax.Array:
+    progress: jax.Array | float | None, batches_per_epoch: int, s_max: jax.Array | float
+) -> jax.Array | float:
     """Return s for a batch whose share of the epoch behind it is `progress`."""
-    done = jnp.minimum(progress * batches_per_epoch / max(batches_per_epoch - 1, 1), 1.0)
+    if progress is None:
+        raise ValueError(
+            "progress is None; for hat every batch must have the share of the epoch behind it, in [0, 1)."
+        )
+    if batches_per_epoch == 1:  # there is no earlier batch to anneal from
+        return s_max
+    done = jnp.minimum(progress * batches_per_epoch / (batches_per_epoch - 1), 1.0)
     return 1 / s_max + (s_max - 1 / s_max) * done
 
 
@@ -210,7 +217,9 @@ def _share_of_free_units(gates: Gates, mask: Gates) -> jax.Array:
     )
 
 
-def _compensated_slope(embedding: jax.Array, s: jax.Array, s_max: jax.Array | float) -> jax.Array:
+def _compensated_slope(
+    embedding: jax.Array, s: jax.Array | float, s_max: jax.Array | float
+) -> jax.Array:
     """Return da/de times the compensation of section 2.5.
 
     As da/de = s / (2 (cosh(s e) + 1)), the two cancel to s_max / (2 (cosh(e) + 1)) while |s e| <= 50. Multiplied as
