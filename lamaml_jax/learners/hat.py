@@ -36,14 +36,14 @@ class HatState(NamedTuple):
     Attributes:
         params: theta.
         embeddings: e, one array `[T, N]` per gated layer; a task's gates are sigmoid(s e).
-        cumulative_mask: The largest gate that any task so far has put on a unit, `[N]` per gated layer.
-        task: int32 scalar, the task trained last.
+        trained: bool `[T]`, the tasks trained since a task ended last.
+        ended: bool `[T]`, the tasks that have ended, whose gates at s_max hold the weights.
     """
 
     params: Params
     embeddings: tuple[jax.Array, ...]
-    cumulative_mask: tuple[jax.Array, ...]
-    task: jax.Array
+    trained: jax.Array
+    ended: jax.Array
 
 
 @learner_factory
@@ -67,7 +67,7 @@ def hat(
         s = 1 / s_max + (s_max - 1 / s_max) b / (B - 1),  b = 0..B-1,
 
     or s_max where an epoch is one batch. (Released: b / B, which never gets to s_max.) With m the cumulative mask, the
-    largest gates at s_max over earlier tasks, a step descends
+    largest gates at s_max over the other tasks that have ended, a step descends
 
         cross-entropy + sparsity * sum_i a_i (1 - m_i) / sum_i (1 - m_i)   (eqs. 4 and 5)
 
@@ -76,6 +76,10 @@ def hat(
     There s e is clipped to +-50, and e to +-6 after each step; e starts from a standard normal, and a gate that rounds
     to 1 has no gradient, as released. No gate guards the output layer: tasks need heads of their own, which other
     tasks' examples do not reach.
+
+    Tasks may come in any order, end more than once and come back: a task's own gates do not hold its weights, those
+    of all others do. A step learns one task, that of its first example, and leaves examples of other tasks out: where
+    batches mix tasks, take `examples_per_step=1`.
 
     Args:
         model: A network with `gate_sizes` and `gate_params`.
@@ -120,29 +124,38 @@ def hat(
     def init(key: chex.PRNGKey, example: Batch) -> HatState:
         key_params, key_embeddings = jax.random.split(key)
         keys = jax.random.split(key_embeddings, len(model.gate_sizes))
-        return HatState(
-            model.init(key_params, example.x),
-            tuple(
-                jax.random.normal(k, (setting.num_tasks, units))
-                for k, units in zip(keys, model.gate_sizes, strict=True)
-            ),
-            tuple(jnp.zeros(units) for units in model.gate_sizes),
-            jnp.int32(0),
+        embeddings = tuple(
+            jax.random.normal(k, (setting.num_tasks, units))
+            for k, units in zip(keys, model.gate_sizes, strict=True)
         )
+        none = [jnp.zeros(setting.num_tasks, bool) for _ in range(2)]
+        return HatState(model.init(key_params, example.x), embeddings, *none)
+
+    def final_gates(embedding: jax.Array) -> jax.Array:
+        if binarise:
+            return (embedding > 0).astype(embedding.dtype)
+        return jax.nn.sigmoid(s_max * embedding)
+
+    def cumulative_mask(state: HatState, task: jax.Array) -> Gates:
+        others = state.ended & (jnp.arange(setting.num_tasks) != task)
+        return [jnp.where(others[:, None], final_gates(e), 0).max(axis=0) for e in state.embeddings]
 
     def objective(params: Params, gates: Gates, piece: Batch, mask: Gates) -> jax.Array:
         loss_fn = task_loss(functools.partial(model.apply, gates=gates), setting.class_mask)
         return loss_fn(params, piece) + sparsity * _share_of_free_units(gates, mask)
 
     def update(key: chex.PRNGKey, state: HatState, batch: Batch) -> tuple[HatState, Info]:
-        mask = state.cumulative_mask
-        free = jax.tree.map(lambda gate: 1 - gate, gate_params(state.params, mask))
         s = _slope(batch.progress, setting.batches_per_epoch, s_max)
 
         def use(key: chex.PRNGKey, state: HatState, piece: Batch) -> tuple[HatState, Info]:
             holds_examples = piece.valid.any()
-            task = jnp.where(holds_examples, piece.task[piece.valid.argmax()], state.task)
+            task = piece.task[piece.valid.argmax()]
+            piece = piece._replace(valid=piece.valid & (piece.task == task))
+            mask = cumulative_mask(state, task)
+            free = jax.tree.map(lambda gate: 1 - gate, gate_params(state.params, mask))
+            # What is only padding moves nothing: its rate is 0, and its row is beyond the tables and so not written.
             rate = jnp.where(holds_examples, lr, 0)
+            row = jnp.where(holds_examples, task, setting.num_tasks)
 
             def glance(state: HatState, _: None) -> tuple[HatState, Info]:
                 embedding = tuple(e[task] for e in state.embeddings)
@@ -160,7 +173,7 @@ def hat(
                 params = descend(state.params, rate, grads)
                 embedding = descend(embedding, rate, embedding_grads)
                 embeddings = tuple(
-                    table.at[task].set(jnp.clip(e, -_EMBEDDING_LIMIT, _EMBEDDING_LIMIT))
+                    table.at[row].set(jnp.clip(e, -_EMBEDDING_LIMIT, _EMBEDDING_LIMIT), mode="drop")
                     for table, e in zip(state.embeddings, embedding, strict=True)
                 )
                 info = {
@@ -169,27 +182,24 @@ def hat(
                     "embedding_gradient_norm": embedding_norm,
                     "capacity_used": jnp.concatenate(mask).mean(),
                 }
-                return state._replace(params=params, embeddings=embeddings, task=task), info
+                return state._replace(params=params, embeddings=embeddings), info
 
             state, infos = jax.lax.scan(glance, state, length=glances)
+            state = state._replace(trained=state.trained.at[row].set(True, mode="drop"))
             return state, jax.tree.map(jnp.mean, infos)
 
         return scan_pieces(use, key, state, batch, examples_per_step)
 
-    def final_gates(state: HatState, task: jax.Array) -> list[jax.Array]:
-        rows = [e[task] for e in state.embeddings]
-        if binarise:
-            return [(e > 0).astype(e.dtype) for e in rows]
-        return [jax.nn.sigmoid(s_max * e) for e in rows]
-
     def end_task(key: chex.PRNGKey, state: HatState, data: Batch | None) -> HatState:
-        pairs = zip(state.cumulative_mask, final_gates(state, state.task), strict=True)
-        return state._replace(cumulative_mask=tuple(jnp.maximum(m, a) for m, a in pairs))
+        return state._replace(
+            trained=jnp.zeros_like(state.trained), ended=state.ended | state.trained
+        )
 
     def predict(
         state: HatState, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
     ) -> jax.Array:
-        logits = model.apply(state.params, x, gates=final_gates(state, task))
+        gates = [final_gates(e[task]) for e in state.embeddings]
+        logits = model.apply(state.params, x, gates=gates)
         return task_scores(logits, setting.class_mask, task)
 
     return Learner(init, update, predict, end_task, needs=frozenset({"task_id"}))
@@ -210,7 +220,7 @@ def _slope(
 
 
 def _share_of_free_units(gates: Gates, mask: Gates) -> jax.Array:
-    """Return the share that the gates take of the units which no earlier task uses; 0 where there are none."""
+    """Return the share that the gates take of the units which no other task uses; 0 where there are none."""
     free = 1 - jnp.concatenate(mask)
     return jnp.vdot(jnp.concatenate(gates), free) / jnp.maximum(
         free.sum(), jnp.finfo(free.dtype).tiny

@@ -1,0 +1,110 @@
+"""What becomes of tasks that come in another order, come back, end twice, or share a batch."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import (
+    MODEL,
+    NUM_TASKS,
+    SETTING,
+    assert_close,
+    assert_same_bits,
+    differs,
+    make_batch,
+)
+
+from lamaml_jax import Batch, Learner, hat
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+KEY = jax.random.key(0)
+
+
+def started(learner: Learner) -> Any:
+    return jax.jit(learner.init)(KEY, make_batch(0))
+
+
+def updated(learner: Learner, state: Any, batch: Batch) -> Any:
+    return jax.jit(learner.update)(KEY, state, batch)[0]
+
+
+def halves(first: int, second: int) -> Batch:
+    """Return a batch whose first half is of one task and second half of another."""
+    one, other = make_batch(0, first), make_batch(1, second)
+    rows = {
+        name: jnp.concatenate([getattr(one, name)[:5], getattr(other, name)[5:]])
+        for name in one._fields[:4]
+    }
+    return one._replace(**rows)
+
+
+# HAT
+
+
+# Task 2 has units 0 to 4, task 0 has units 3 to 5, and task 1 none but the last.
+EMBEDDING = np.where(
+    np.array([[0, 0, 0, 1, 1, 1, 0, 0], [0, 0, 0, 0, 0, 0, 0, 1], [1, 1, 1, 1, 1, 0, 0, 0]]), 1, -1
+)
+
+
+def hat_after(learner: Learner, *tasks: int) -> Any:
+    """Return the state after a step on each of some tasks and its end, with the gates of EMBEDDING."""
+    end_task = jax.jit(learner.end_task)
+    state = started(learner)
+    for task in tasks:
+        state = end_task(KEY, updated(learner, state, make_batch(0, task)), None)
+    return state._replace(embeddings=(jnp.asarray(EMBEDDING, jnp.float32),))
+
+
+@pytest.mark.parametrize("binarise", [True, False])
+def test_hat_holds_the_weights_of_all_tasks_that_ended_but_the_tasks_own(binarise: bool) -> None:
+    learner = hat(MODEL, SETTING, s_max=3.0, binarise=binarise)
+    state, update = hat_after(learner, 2, 0), jax.jit(learner.update)
+    gates = EMBEDDING > 0 if binarise else 1 / (1 + np.exp(-3.0 * EMBEDDING))
+    for task, others in enumerate([[2], [0, 2], [0]]):
+        _, info = update(KEY, state, make_batch(0, task))
+        assert_close(info["capacity_used"], gates[others].max(axis=0).mean())
+
+
+def test_hat_lets_a_task_that_comes_back_go_on_and_still_holds_the_others() -> None:
+    learner = hat(MODEL, SETTING, binarise=True)
+    state = hat_after(learner, 2, 0)
+    batch = make_batch(7, 2)
+    later = updated(learner, state, batch)
+    moved = np.any(later.params["Dense_0"]["kernel"] != state.params["Dense_0"]["kernel"], axis=0)
+    assert moved[:3].any()
+    assert not moved[3:6].any()
+    assert_same_bits(*(learner.predict(s, batch.x, jnp.int32(0)) for s in (state, later)))
+
+
+def test_hat_takes_no_notice_of_an_end_without_training() -> None:
+    learner = hat(MODEL, SETTING)
+    start = started(learner)
+    assert_same_bits(learner.end_task(KEY, start, None), start)
+    state = hat_after(learner, 1)
+    assert_same_bits(learner.end_task(KEY, state, None), state)
+
+
+def test_hat_holds_every_task_trained_before_an_end() -> None:
+    learner = hat(MODEL, SETTING)
+    state = started(learner)
+    for task in (2, 0):
+        state = updated(learner, state, make_batch(0, task))
+    assert learner.end_task(KEY, state, None).ended.tolist() == [True, False, True]
+
+
+def test_hat_learns_the_first_of_two_tasks_in_a_step() -> None:
+    mixed = halves(2, 1)
+    learner = hat(MODEL, SETTING)
+    alone = mixed._replace(valid=mixed.task == 2)
+    assert_same_bits(*(updated(learner, started(learner), batch) for batch in (mixed, alone)))
+
+    by_one = hat(MODEL, SETTING, examples_per_step=1)
+    state = updated(by_one, started(by_one), mixed)
+    assert state.trained.tolist() == [False, True, True]
+    for task in range(NUM_TASKS):
+        rows = [s.embeddings[0][task] for s in (state, started(by_one))]
+        assert differs(*rows) == (task != 0)
