@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import (
+    CLASSES_PER_TASK,
     MODEL,
     NUM_TASKS,
     SETTING,
@@ -16,7 +17,7 @@ from helpers import (
     make_batch,
 )
 
-from lamaml_jax import Batch, Learner, hat
+from lamaml_jax import Batch, Learner, hat, icarl
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -108,3 +109,54 @@ def test_hat_learns_the_first_of_two_tasks_in_a_step() -> None:
     for task in range(NUM_TASKS):
         rows = [s.embeddings[0][task] for s in (state, started(by_one))]
         assert differs(*rows) == (task != 0)
+
+
+# iCaRL
+
+
+def icarl_after(learner: Learner, *tasks: int) -> Any:
+    """Return the state after the ends of some tasks, each time with other examples."""
+    end_task = jax.jit(learner.end_task)
+    state = started(learner)
+    for i, task in enumerate(tasks):
+        state = end_task(KEY, state, make_batch(20 + i, task, 40))
+    return state
+
+
+def exemplars(state: Any, label: int) -> np.ndarray:
+    kept = state.memory
+    return np.asarray(kept.x[kept.valid & (kept.y == label)])
+
+
+def test_icarl_replaces_the_sets_of_a_task_that_ends_again() -> None:
+    learner = icarl(MODEL, SETTING, memory=13)
+    twice, once = icarl_after(learner, 2, 0, 2), icarl_after(learner, 2, 0)
+    fresh = started(learner)
+    alone = learner.end_task(KEY, fresh, make_batch(22, 2, 40))
+    for label, same in ((0, once), (1, once), (4, alone), (5, alone)):
+        kept = exemplars(twice, label)
+        assert len(kept) == 13 // 4
+        assert_same_bits(kept, exemplars(same, label)[: 13 // 4])
+    assert twice.memory.valid.sum() == 12
+
+    everything = icarl_after(learner, 2, 0, 2, 1, 0, 2)
+    assert [len(exemplars(everything, label)) for label in range(6)] == [13 // 6] * 6
+
+
+def test_icarl_distils_all_tasks_that_ended_but_those_of_the_batch() -> None:
+    plain, distilling = (
+        icarl(MODEL, SETTING, memory=6, memory_strength=strength) for strength in (0.0, 1.0)
+    )
+    state = icarl_after(plain, 2, 0, 1)
+    state = state._replace(params=jax.tree.map(lambda p: p + jnp.sin(50 * p) / 2, state.params))
+    updates = jax.jit(plain.update), jax.jit(distilling.update)
+    for batch, distilled in (
+        (make_batch(0, 2), {0, 1}),
+        (make_batch(0, 0), {1, 2}),
+        (halves(2, 1), {0}),
+    ):
+        one, other = (
+            update(KEY, state, batch)[0].params["Dense_1"]["kernel"] for update in updates
+        )
+        differing = np.flatnonzero(np.any(one != other, axis=0))
+        assert set(differing // CLASSES_PER_TASK) == distilled

@@ -22,7 +22,7 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
         # A count for every task's ring, and the number of the first task.
         ("gem", {"memory": 30}, 30 * SLOT + NUM_TASKS * FLOAT, 0, FLOAT),
         # An exemplar has the old network's outputs for the two classes of its task, and whether it is one.
-        ("icarl", {"memory": 30}, 30 * (SLOT + 2 * FLOAT + 1) + FLOAT, 0, 0),
+        ("icarl", {"memory": 30}, 30 * (SLOT + 2 * FLOAT + 1) + NUM_TASKS * FLOAT, 0, 0),
         ("bgd", {}, 0, FLOAT * NUM_WEIGHTS, 0),
         ("ucb", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
         # An embedding of every hidden unit for every task, and which tasks were trained and ended.

@@ -4,7 +4,7 @@ Dimensions: T tasks, C classes over all heads, H classes of one task, M memory s
 P picks.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import chex
 import jax
@@ -14,10 +14,11 @@ from lamaml_jax.types import Batch
 
 
 class Exemplars(NamedTuple):
-    """The memory: M slots shared equally by the exemplar sets, one set per class and task that have ended.
+    """The memory: M slots shared equally by the exemplar sets, one set per class of each task that has ended.
 
     With n sets, set k has the slots from k * (M // n) up to (k + 1) * (M // n), in the order of herding; a set of a
-    class with fewer examples leaves its last slots invalid. Where n exceeds M, the last sets have none.
+    class with fewer examples leaves its last slots invalid. Where n exceeds M, the last sets have none. The H sets of
+    a task stand together, tasks in the order in which they ended first.
 
     Attributes:
         x: Inputs `[M, ...]`.
@@ -26,7 +27,8 @@ class Exemplars(NamedTuple):
         valid: bool `[M]`, the slots that hold an exemplar.
         targets: `[M, H]`, the probabilities that the network gave to the classes of the exemplar's own task when a
             task ended last.
-        num_sets: int32 scalar, n.
+        places: int32 `[T]`, how many tasks have their sets before each task's, which are from k = H * place on; T for
+            a task that has not ended.
     """
 
     x: jax.Array
@@ -34,7 +36,18 @@ class Exemplars(NamedTuple):
     task: jax.Array
     valid: jax.Array
     targets: jax.Array
-    num_sets: jax.Array
+    places: jax.Array
+
+
+class Draw(Protocol):
+    """`draw(key, glance, sizes) -> ranks`."""
+
+    def __call__(self, key: chex.PRNGKey, glance: jax.Array, sizes: jax.Array, /) -> jax.Array:
+        """Return which exemplar of each set the step of index `glance []` takes.
+
+        `sizes` counts the exemplars of each set, `[(T - 1) H]`: those of the classes of all tasks but the current one,
+        in order, 0 where there are none. Ranks are in [0, size), and without a meaning where the size is 0.
+        """
 
 
 def herd(features: jax.Array, members: jax.Array, num_picks: int) -> tuple[jax.Array, jax.Array]:
@@ -67,31 +80,49 @@ def herd(features: jax.Array, members: jax.Array, num_picks: int) -> tuple[jax.A
     return picked
 
 
-def one_per_set(key: chex.PRNGKey, memory: Exemplars, num_sets: int) -> Exemplars:
-    """Draw one exemplar of each of the first `num_sets` sets; rows of sets that are not there are not valid."""
+def draw_uniformly(key: chex.PRNGKey, glance: jax.Array, sizes: jax.Array) -> jax.Array:
+    """Draw one exemplar of each set, a `Draw`."""
+    return jax.random.randint(key, sizes.shape, 0, jnp.maximum(sizes, 1))
+
+
+def set_sizes(memory: Exemplars, tasks: jax.Array) -> jax.Array:
+    """Return how many exemplars there are of each class of `tasks [n]`, task by task `[n H]`."""
     slots = jnp.arange(memory.y.shape[0])
-    share = _share(len(slots), memory.num_sets)
-    counts = jnp.zeros(num_sets, jnp.int32).at[slots // share].add(memory.valid, mode="drop")
-    ranks = jax.random.randint(key, (num_sets,), 0, jnp.maximum(counts, 1))
-    rows = jnp.arange(num_sets) * share + ranks
+    share = _share(len(slots), _num_sets(memory))
+    max_sets = len(memory.places) * memory.targets.shape[1]
+    sizes = jnp.zeros(max_sets, jnp.int32).at[slots // share].add(memory.valid, mode="drop")
+    return sizes.at[_sets(memory, tasks)].get(mode="fill", fill_value=0)
+
+
+def one_per_set(memory: Exemplars, tasks: jax.Array, ranks: jax.Array) -> Exemplars:
+    """Return the exemplar with each rank of `ranks [n H]` in the sets of `tasks [n]`; not valid where there is none."""
+    share = _share(memory.y.shape[0], _num_sets(memory))
+    rows = _sets(memory, tasks) * share + ranks
     x, y, task, targets = (
         a.at[rows].get(mode="clip") for a in (memory.x, memory.y, memory.task, memory.targets)
     )
-    return memory._replace(x=x, y=y, task=task, targets=targets, valid=counts > 0)
+    valid = set_sizes(memory, tasks) > 0
+    return memory._replace(x=x, y=y, task=task, targets=targets, valid=valid)
 
 
-def add_sets(memory: Exemplars, data: Batch, picks: jax.Array, found: jax.Array) -> Exemplars:
-    """Cut the sets to their new share and append those of `picks`, rows of `data`."""
+def put_sets(
+    memory: Exemplars, data: Batch, task: jax.Array, picks: jax.Array, found: jax.Array
+) -> Exemplars:
+    """Give a task the sets of `picks`, rows of `data`, instead of any that it had; cut all others to their share."""
     slots = jnp.arange(memory.y.shape[0])
-    old = memory.num_sets
-    new = old + picks.shape[1]
-    old_share, share = (_share(len(slots), n) for n in (old, new))
+    old, num_classes = _num_sets(memory), picks.shape[1]
+    is_first_end = memory.places[task] == len(memory.places)
+    place = jnp.where(is_first_end, old // num_classes, memory.places[task])
+    old_share = _share(len(slots), old)
+    share = _share(len(slots), jnp.where(is_first_end, old + num_classes, old))
     index, rank = slots // share, slots % share
-    is_kept = index < old
+    column = index - place * num_classes
+    is_own = (column >= 0) & (column < num_classes)
+    is_kept = (index < old) & ~is_own
     source = jnp.where(is_kept, index * old_share + rank, 0)
     # Slots beyond the last set name a pick that is not there; they are filled with any and not valid.
-    row = picks.at[rank, index - old].get(mode="clip")
-    is_added = ~is_kept & (index < new) & found.at[rank, index - old].get(mode="clip")
+    row = picks.at[rank, column].get(mode="clip")
+    is_added = is_own & found.at[rank, column].get(mode="clip")
 
     def fill(kept: jax.Array, offered: jax.Array) -> jax.Array:
         where_kept = is_kept.reshape(-1, *[1] * (kept.ndim - 1))
@@ -103,7 +134,7 @@ def add_sets(memory: Exemplars, data: Batch, picks: jax.Array, found: jax.Array)
         fill(memory.task, data.task),
         jnp.where(is_kept, memory.valid[source], is_added),
         memory.targets,
-        new,
+        memory.places.at[task].set(place),
     )
 
 
@@ -116,6 +147,17 @@ def class_means(features: jax.Array, members: jax.Array) -> jax.Array:
 def squared_distances(a: jax.Array, b: jax.Array) -> jax.Array:
     """Return `|| a_i - b_j ||^2` of all rows."""
     return (a**2).sum(axis=1)[:, None] - 2 * a @ b.T + (b**2).sum(axis=1)
+
+
+def _num_sets(memory: Exemplars) -> jax.Array:
+    num_ended = jnp.sum(memory.places < len(memory.places), dtype=jnp.int32)
+    return num_ended * memory.targets.shape[1]
+
+
+def _sets(memory: Exemplars, tasks: jax.Array) -> jax.Array:
+    """Return the numbers of the sets of `tasks [n]`, `[n H]`; beyond all sets for a task that has none."""
+    num_classes = memory.targets.shape[1]
+    return (memory.places[tasks][:, None] * num_classes + jnp.arange(num_classes)).ravel()
 
 
 def _share(num_slots: int, num_sets: jax.Array) -> jax.Array:

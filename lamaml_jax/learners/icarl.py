@@ -16,11 +16,14 @@ import optax
 
 from lamaml_jax import checks
 from lamaml_jax.learners._exemplars import (
+    Draw,
     Exemplars,
-    add_sets,
     class_means,
+    draw_uniformly,
     herd,
     one_per_set,
+    put_sets,
+    set_sizes,
     squared_distances,
 )
 from lamaml_jax.learners._factory import learner_factory
@@ -52,6 +55,7 @@ def icarl(
     examples_per_step: int | None = None,
     clip_norm: Positive | None = None,
     features: Features = "penultimate",
+    draw: Draw | None = None,
 ) -> Learner:
     """Return iCaRL in the variant that GEM's authors made for known task ids, which La-MAML's authors also used.
 
@@ -65,6 +69,9 @@ def icarl(
     counting all classes so far, whose older sets are cut to as many (Algorithm 5). An input is predicted to be of the
     task's class whose exemplars' mean is nearest in feature space (Algorithm 1).
 
+    Tasks may come in any order, share batches, and come back: a step does not distil the tasks of its own examples,
+    and the sets of a task that ends again are herded anew in place of the old.
+
     Args:
         model: The network.
         setting: The stream's static facts; all tasks must have equally many classes.
@@ -77,6 +84,8 @@ def icarl(
         clip_norm: Clip gradients to this global norm; None does not clip.
         features: "penultimate" takes the last hidden activations scaled to unit length, and so their means (its own
             paper); "logits" takes the outputs, for herding those of the task's own head (released by GEM).
+        draw: Replaces the draws of exemplars: `draw(key, glance, sizes) -> ranks`, which exemplar of each of the sets
+            of `sizes [(T - 1) H]`, those of all tasks but the current, the step of index `glance` distils.
 
     Returns:
         The learner; its state is an `IcarlState`, its info `loss` and `gradient_norm`. Its scores are minus the
@@ -103,7 +112,7 @@ def icarl(
     checks.integer("memory", memory, heads.shape[1])
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     checks.choice("features", features, Features)
-    num_old_sets = max(setting.num_tasks - 1, 1) * heads.shape[1]
+    draw = draw or draw_uniformly
     embed = _embedding(model, features)
     loss_fn = task_loss(model.apply, setting.class_mask)
 
@@ -116,7 +125,8 @@ def icarl(
         output = jax.eval_shape(own_logits, params, example.x, example.task)
         x, y, task = (jnp.zeros((memory, *a.shape[1:]), a.dtype) for a in example[:3])
         targets = jnp.zeros((memory, output.shape[1]), output.dtype)
-        empty = Exemplars(x, y, task, jnp.zeros(memory, bool), targets, jnp.int32(0))
+        places = jnp.full(setting.num_tasks, setting.num_tasks, jnp.int32)
+        empty = Exemplars(x, y, task, jnp.zeros(memory, bool), targets, places)
         return IcarlState(params, empty)
 
     def distillation(params: Params, drawn: Exemplars) -> jax.Array:
@@ -126,16 +136,24 @@ def icarl(
 
     def use(key: chex.PRNGKey, state: IcarlState, piece: Batch) -> tuple[IcarlState, Info]:
         strength = jnp.where(piece.valid.any(), memory_strength, 0)
+        # A task alone is its own other, which it does not distil: a network need not take an empty batch.
+        others = jnp.arange(max(setting.num_tasks - 1, 1))
+        others += others >= piece.task[piece.valid.argmax()]
+        sizes = set_sizes(state.memory, others)
 
-        def glance(params: Params, key: chex.PRNGKey) -> tuple[Params, Info]:
-            drawn = one_per_set(key, state.memory, num_old_sets)
+        def glance(params: Params, inputs: tuple[jax.Array, chex.PRNGKey]) -> tuple[Params, Info]:
+            index, key = inputs
+            drawn = one_per_set(state.memory, others, draw(key, index, sizes))
+            is_current = ((drawn.task[:, None] == piece.task) & piece.valid).any(axis=1)
+            drawn = drawn._replace(valid=drawn.valid & ~is_current)
 
             def objective(params: Params, piece: Batch) -> jax.Array:
                 return loss_fn(params, piece) + strength * distillation(params, drawn)
 
             return sgd_step(objective, params, piece, lr, clip_norm=clip_norm)
 
-        params, infos = jax.lax.scan(glance, state.params, jax.random.split(key, glances))
+        keys = jax.random.split(key, glances)
+        params, infos = jax.lax.scan(glance, state.params, (jnp.arange(glances), keys))
         return state._replace(params=params), jax.tree.map(jnp.mean, infos)
 
     def update(key: chex.PRNGKey, state: IcarlState, batch: Batch) -> tuple[IcarlState, Info]:
@@ -151,9 +169,12 @@ def icarl(
             embedded = jnp.where(jnp.asarray(setting.class_mask)[task], embedded, 0)
         members = (data.y == jnp.asarray(heads)[task][:, None]) & data.valid
         picks, found = herd(embedded, members, memory // heads.shape[1])
-        kept = add_sets(state.memory, data, picks, found)
+        kept = put_sets(state.memory, data, task, picks, found)
         logits = _in_chunks(functools.partial(own_logits, params), kept.x, kept.task)
-        return IcarlState(params, kept._replace(targets=jax.nn.softmax(logits)))
+        kept = kept._replace(targets=jax.nn.softmax(logits))
+        has_examples = data.valid.any()
+        kept = jax.tree.map(lambda new, old: jnp.where(has_examples, new, old), kept, state.memory)
+        return IcarlState(params, kept)
 
     def predict(
         state: IcarlState, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
