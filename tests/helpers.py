@@ -78,6 +78,12 @@ def assert_close(actual: Any, expected: Any, tolerance: float = 1e-5) -> None:
     jax.tree.map(compare, actual, expected)
 
 
+def assert_no_buffer_twice(state: Any) -> None:
+    """Check that all arrays of a pytree have memory of their own, without which it cannot be donated."""
+    buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
+    assert len(set(buffers)) == len(buffers)
+
+
 def differs(a: Any, b: Any) -> bool:
     """Say whether two pytrees differ in any number."""
     return any(

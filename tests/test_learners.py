@@ -18,6 +18,7 @@ from helpers import (
     NUM_TASKS,
     SETTING,
     assert_close,
+    assert_no_buffer_twice,
     assert_same_bits,
     build,
     differs,
@@ -42,11 +43,15 @@ class Case(NamedTuple):
 
     name: str
     learner: Learner
-    update: Callable[..., tuple[Any, Any]]
+    donating_update: Callable[..., tuple[Any, Any]]
     end_task: Callable[..., Any]
     predict: Callable[..., jax.Array]
     start: Any
     traces: list[str]
+
+    def update(self, key: chex.PRNGKey, state: Any, batch: Batch) -> tuple[Any, Any]:
+        """Update a state that is used again."""
+        return self.donating_update(key, jax.tree.map(jnp.copy, state), batch)
 
 
 @pytest.fixture(scope="module", params=LEARNERS)
@@ -59,7 +64,7 @@ def case(request: pytest.FixtureRequest, quick_compile: None) -> Case:
             traces.append(name)
             return getattr(learner, name)(*args)
 
-        return jax.jit(function)
+        return jax.jit(function, donate_argnums=1 if name == "update" else ())
 
     functions = (noted(name) for name in ("update", "end_task", "predict"))
     return Case(
@@ -102,6 +107,13 @@ def test_no_batch_task_or_epoch_traces_anew(case: Case) -> None:
     for task in range(NUM_TASKS):
         case.predict(state, make_batch(0).x, jnp.int32(task), KEY)
     assert sorted(case.traces) == ["end_task", "predict", "update"]
+
+
+def test_a_state_holds_no_buffer_twice_and_can_be_donated(case: Case) -> None:
+    state = case.learner.init(KEY, make_batch(0))
+    assert_no_buffer_twice(state)
+    kept = case.update(KEY, state, make_batch(0))
+    assert_same_bits(case.donating_update(KEY, state, make_batch(0)), kept)
 
 
 def test_only_the_shapes_of_the_example_matter(case: Case) -> None:

@@ -99,8 +99,8 @@ def ewc(
 
     def init(key: chex.PRNGKey, example: Batch) -> EwcState:
         params = model.init(key, example.x)
-        zeros = jax.tree.map(jnp.zeros_like, params)
-        return EwcState(params, zeros, zeros)
+        # Two trees of zeros: a state that holds one buffer twice cannot be donated.
+        return EwcState(params, *(jax.tree.map(jnp.zeros_like, params) for _ in range(2)))
 
     def step(key: chex.PRNGKey, state: EwcState, piece: Batch) -> tuple[EwcState, Info]:
         strength = jnp.where(piece.valid.any(), penalty, 0.0)  # a piece of padding pulls nowhere
