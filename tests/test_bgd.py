@@ -12,6 +12,7 @@ import pytest
 from helpers import (
     NUM_TASKS,
     assert_close,
+    assert_no_buffer_twice,
     assert_same_bits,
     differs,
     make_batch,
@@ -204,16 +205,23 @@ def test_learnt_rates_without_noise_take_la_mamls_direction() -> None:
     assert_same_bits(state.lrs_std, state.std)
 
 
-def test_learnt_rates_are_sampled_and_clipped_with_the_weights() -> None:
+def test_learnt_rates_are_sampled_with_the_weights_but_not_clipped() -> None:
+    """The released code clips the gradients of what its network calls its parameters, which are not the rates."""
     settings: dict[str, Any] = {"learn_inner_lr": True, "glances": 1, "mc_samples": 1}
     start, state = update(meta_bgd(MODEL, SETTING, **settings), make_batch(0))
     assert differs(state.lrs_std, start.lrs_std)
     assert differs(state.lrs_std, state.std)
 
-    clipped = meta_bgd(MODEL, SETTING, clip_norm=1e-3, mean_eta=1.0, std_init=1.0, **settings)
-    start, state = update(clipped, make_batch(0))
-    moves = [optax.tree.sub(a, b) for a, b in ((state.mean, start.mean), (state.lrs, start.lrs))]
-    assert optax.tree.norm(moves) == pytest.approx(1e-3 * SETTING.batch_size, rel=1e-2)
+    settings |= {"mean_eta": 1.0, "std_init": 1.0}
+    (_, free), (start, clipped) = (
+        update(meta_bgd(MODEL, SETTING, clip_norm=clip_norm, **settings), make_batch(0))
+        for clip_norm in (None, 1e-3)
+    )
+    move = optax.tree.norm(optax.tree.sub(clipped.mean, start.mean))
+    assert move == pytest.approx(1e-3 * SETTING.batch_size, rel=1e-2)
+    assert_close(clipped.lrs, free.lrs)
+    assert optax.tree.norm(optax.tree.sub(clipped.lrs, start.lrs)) > 1
+    assert_no_buffer_twice(start)
 
 
 @pytest.mark.parametrize("redraw", [False, True])

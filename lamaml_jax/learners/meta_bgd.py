@@ -66,7 +66,7 @@ def meta_bgd(
 
     Mean and std step as in `bgd`, with g the gradient of C-MAML's meta-objective at theta = mean + std * eps, clipped,
     times the number of incoming examples (the replayed ones do not count). The rate of the inner steps is one constant,
-    as in the paper's text; the released code counts one rate per weight among the parameters, so that they are
+    as in the paper's text; the released code hands one rate per weight to Bayesian gradient descent, so that they are
     randomised and learnt like the weights.
 
     Args:
@@ -81,7 +81,7 @@ def meta_bgd(
         memory: M, slots of the replay memory, >= 1.
         replay_batch: Examples replayed in each meta-batch, >= 1.
         order: "first" treats the inner gradients as constants; "second" differentiates through them (released).
-        clip_norm: Clip each sample's meta-gradient to this global norm; None does not clip.
+        clip_norm: Clip each sample's meta-gradient in the weights to this global norm; None does not clip.
         meta_loss_at: "every" averages the meta-loss over theta_1..theta_K (released); "last" is theta_K's (text).
         inner_lr_relu: Whether inner steps use max(0, alpha), which says nothing of an alpha >= 0.
         inner_clip: Clip inner gradients elementwise to +-this; None does not clip.
@@ -92,7 +92,7 @@ def meta_bgd(
         shuffle_glances: Whether every draw reshuffles the incoming batch (released).
         redraw_per_sample: Whether every Monte Carlo sample has a draw of its own (released), or a glance one for all.
         learn_inner_lr: Whether every weight has a rate of its own, which starts at a mean of `inner_lr` and a standard
-            deviation of `std_init`, is sampled, clipped and stepped with the weights as one of them (released), or
+            deviation of `std_init`, is sampled and stepped with the weights but never clipped (released), or
             `inner_lr` is the constant rate of all (text).
         draw: Replaces the draws: `draw(key, memory, batch) -> (incoming, replayed)`.
         noise: See `bgd`; if rates are learnt, for the pair of weights and rates.
@@ -139,7 +139,9 @@ def meta_bgd(
         std = optax.tree.full_like(mean, std_init)
         state = MetaBgdState(mean, std, replay.init(example, memory))
         if learn_inner_lr:
-            state = state._replace(lrs=optax.tree.full_like(mean, inner_lr), lrs_std=std)
+            # A deviation of its own: a state that holds one buffer twice cannot be donated.
+            lrs, lrs_std = (optax.tree.full_like(mean, value) for value in (inner_lr, std_init))
+            state = state._replace(lrs=lrs, lrs_std=lrs_std)
         return state
 
     def update(key: chex.PRNGKey, state: MetaBgdState, batch: Batch) -> tuple[MetaBgdState, Info]:
@@ -162,8 +164,10 @@ def meta_bgd(
                     is_filled = filled_pieces(pieces)
                     return objective(params, rates, pieces, meta_batch, is_filled=is_filled)
 
-                loss, grads = jax.value_and_grad(loss_at)(sampled)
-                return summed_gradient(loss, grads, incoming, clip_norm)
+                loss, (grads, lr_grads) = jax.value_and_grad(loss_at)(sampled)
+                grads, info = summed_gradient(loss, grads, incoming, clip_norm)
+                lr_grads, _ = summed_gradient(loss, lr_grads, incoming, None)
+                return (grads, lr_grads), info
 
             mean, std = (state.mean, state.lrs), (state.std, state.lrs_std)
             (mean, lrs), (std, lrs_std), info = posterior_step(
