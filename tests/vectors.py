@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,17 +35,17 @@ class Vectors(NamedTuple):
             if key.startswith(f"{name}/")
         }
 
-    def setting(self, batch_size: int) -> Setting:
+    def setting(self, batch_size: int, batches_per_epoch: int = 1) -> Setting:
         """Return three tasks, with two outputs each or all six shared."""
         num_classes = NUM_TASKS * CLASSES_PER_TASK
         mask = np.ones((NUM_TASKS, num_classes), bool)
         if self.config["multi_head"]:
             mask = np.kron(np.eye(NUM_TASKS), np.ones((1, CLASSES_PER_TASK))) > 0
-        return Setting(NUM_TASKS, num_classes, mask, batch_size, batches_per_epoch=1)
+        return Setting(NUM_TASKS, num_classes, mask, batch_size, batches_per_epoch)
 
     def model(self, start: str = "params_in") -> Model:
         """Return the MLP 12-8-8-6, whose weights start at the pytree `start`."""
-        return Model(lambda key, x: self.tree(start), _apply)
+        return Model(lambda key, x: self.tree(start), apply)
 
 
 def names(*prefixes: str) -> list[str]:
@@ -62,18 +62,21 @@ def opened(name: str, double: bool) -> Iterator[Vectors]:
         yield Vectors(arrays, config)
 
 
-def batch(x: np.ndarray, y: np.ndarray, task: np.ndarray | int) -> Batch:
+def batch(x: np.ndarray, y: np.ndarray, task: np.ndarray | int, **fields: Any) -> Batch:
     """Return a batch of valid examples, all of one task or each of its own."""
     return Batch(
         jnp.asarray(x, jnp.result_type(float)),
         jnp.asarray(y),
         jnp.asarray(np.broadcast_to(task, y.shape)),
         valid=jnp.ones(len(y), bool),
+        **fields,
     )
 
 
-def _apply(params: Any, x: jax.Array) -> jax.Array:
-    for i in range(3):
-        x = x @ params[f"kernel_{i}"] + params[f"bias_{i}"]
-        x = jax.nn.relu(x) if i < 2 else x
-    return x
+def apply(params: Any, x: jax.Array, gates: Sequence[jax.Array] | None = None) -> jax.Array:
+    """Return the logits of the layers `kernel_0`, `bias_0`, ... with ReLU between them, and after it gates, if any."""
+    last = len(params) // 2 - 1
+    for i in range(last):
+        x = jax.nn.relu(x @ params[f"kernel_{i}"] + params[f"bias_{i}"])
+        x = x if gates is None else x * gates[i]
+    return x @ params[f"kernel_{last}"] + params[f"bias_{last}"]
