@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import (
+    BATCH_SIZE,
     CLASSES_PER_TASK,
     MODEL,
     NUM_TASKS,
@@ -15,9 +16,10 @@ from helpers import (
     assert_same_bits,
     differs,
     make_batch,
+    small_setting,
 )
 
-from lamaml_jax import Batch, Learner, hat, icarl
+from lamaml_jax import Batch, Learner, hat, icarl, meta_bgd, ucb
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -160,3 +162,52 @@ def test_icarl_distils_all_tasks_that_ended_but_those_of_the_batch() -> None:
         )
         differing = np.flatnonzero(np.any(one != other, axis=0))
         assert set(differing // CLASSES_PER_TASK) == distilled
+
+
+# UCB and Meta-BGD
+
+
+def test_ucb_draws_the_heads_of_all_tasks_in_a_batch_to_the_prior_and_no_other() -> None:
+    learner = ucb(MODEL, SETTING, kl_weight=50.0, mc_samples=1)
+    start = started(learner)
+    state = updated(learner, start, halves(2, 1))
+    before, after = (s.rho["Dense_1"]["bias"] for s in (start, state))
+    assert np.repeat([False, True, True], CLASSES_PER_TASK).tolist() == (before != after).tolist()
+
+
+def test_ucb_knows_no_first_task_but_the_one_that_ends_first() -> None:
+    learner = ucb(MODEL, SETTING, lr=0.2, mc_samples=1)
+    state = updated(learner, started(learner), make_batch(0, 2))
+    assert_same_bits(state.lrs, started(learner).lrs)
+    for task in (0, 2):
+        state = updated(learner, learner.end_task(KEY, state, None), make_batch(0, task))
+        again = learner.end_task(KEY, state, None)
+        rates = jax.tree.map(lambda rho: 0.2 * jax.nn.softplus(rho), state.rho)
+        assert_close(again.lrs, rates, 1e-6)
+        assert_same_bits(learner.end_task(KEY, again, None), again)
+
+
+@pytest.mark.parametrize("factory", [ucb, meta_bgd])
+def test_with_a_shared_head_the_tasks_ids_say_nothing(factory: Any) -> None:
+    learner = factory(MODEL, small_setting(per_task=False), mc_samples=1)
+    update, end_task = jax.jit(learner.update), jax.jit(learner.end_task)
+
+    def posterior(order: list[Any]) -> Any:
+        state = started(learner)
+        for i, task in enumerate(order):
+            ids = jnp.broadcast_to(jnp.asarray(task, jnp.int32), (BATCH_SIZE,))
+            state, _ = update(jax.random.fold_in(KEY, i), state, make_batch(i)._replace(task=ids))
+            state = end_task(KEY, state, None)
+        return {name: value for name, value in state._asdict().items() if name != "memory"}
+
+    expected = posterior([0, 1, 2, 2])
+    assert_same_bits(posterior([2, 0, [1] * 5 + [2] * 5, 0]), expected)
+
+
+def test_meta_bgd_trains_each_example_of_a_batch_on_its_own_head() -> None:
+    learner = meta_bgd(MODEL, SETTING, mc_samples=1)
+    start = started(learner)
+    state = updated(learner, start, halves(2, 1))
+    before, after = (s.mean["Dense_1"]["bias"] for s in (start, state))
+    assert np.repeat([False, True, True], CLASSES_PER_TASK).tolist() == (before != after).tolist()
+    assert sorted(state.memory.task[:BATCH_SIZE].tolist()) == [1] * 5 + [2] * 5

@@ -87,6 +87,30 @@ def test_divergence_and_its_gradient(pi: float, std2: float) -> None:
     assert_close((state.rho - start.rho).sum(), -2.0 * weight * by_rho.sum(), 0.02)
 
 
+@pytest.mark.parametrize(
+    ("model", "x_shape"),
+    [(MODEL, (12,)), (networks.convnet(6, filters=(3,), hidden=(8,)), (6, 2, 1))],
+    ids=["mlp", "convnet"],
+)
+def test_the_divergence_is_over_body_and_own_head(model: Model, x_shape: tuple[int, ...]) -> None:
+    """Also where a unit is at rest, behind which no derivative tells what leads where."""
+    batch = make_batch(0, task=1)
+    batch = batch._replace(x=batch.x.reshape(-1, *x_shape))
+    learner = ucb(model, SETTING, kl_weight=50.0, mc_samples=1)
+    start = learner.init(KEY, batch)
+    *_, hidden, output = start.mean
+    start.mean[hidden]["bias"] = start.mean[hidden]["bias"].at[3].set(-1e4)
+    with jax.debug_nans(True):  # what is NaN on the way is never seen
+        state, _ = update(learner, batch, start)
+    own = SETTING.class_mask[1]
+    for before, after in ((start.mean, state.mean), (start.rho, state.rho)):
+        moved = jax.tree.map(lambda a, b: np.asarray(a != b), before, after)
+        for leaf in jax.tree.leaves(moved.pop(output)):
+            assert leaf[..., own].all()
+            assert not leaf[..., ~own].any()
+        assert all(leaf.all() for leaf in jax.tree.leaves(moved))
+
+
 @pytest.mark.parametrize("std", [0.001, 0.07, 200.0])
 def test_sigma_starts_where_it_is_told_and_rates_as_lr(std: float) -> None:
     state = ucb(MODEL, SETTING, lr=0.2, std_init=std).init(KEY, make_batch(0))

@@ -3,6 +3,8 @@
 Dimensions: B batch, C classes.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Annotated, NamedTuple, TypeAlias
 
 import chex
@@ -12,8 +14,10 @@ import optax
 
 from lamaml_jax import checks
 from lamaml_jax.learners._factory import learner_factory
+from lamaml_jax.learners._posterior import Noise
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import (
+    Apply,
     Batch,
     Info,
     Learner,
@@ -56,6 +60,7 @@ def ucb(
     glances: int = 1,
     examples_per_step: int | None = None,
     clip_norm: Positive | None = None,
+    noise: Noise | None = None,
 ) -> Learner:
     """Return UCB: Bayes by backprop, where a mean learns the faster the more uncertain its weight is.
 
@@ -64,9 +69,11 @@ def ucb(
         mean of -log p(y | x, w) over the examples + kl_weight / N * (log q(w) - log p(w)),
 
     averaged over samples: the objective of Bayes by backprop, (log q - log p) / M - log-likelihood of one of M
-    batches, divided by B. q is N(mu, sigma^2), p the mixture pi * N(0, std1^2) + (1 - pi) * N(0, std2^2).
-    During the first task all rates are `lr`. At every task's end the importance of a weight is 1 / sigma and the rate
-    of its mean becomes lr / importance = lr * sigma (never compounded, as in the released code); rho's stays.
+    batches, divided by B. q is N(mu, sigma^2), p the mixture pi * N(0, std1^2) + (1 - pi) * N(0, std2^2), over all
+    weights but those that only lead to the heads of other tasks: a head stays as it is while its task is not trained.
+    Until a task has ended all rates are `lr`. At every task's end the importance of a weight is 1 / sigma and the rate
+    of its mean becomes lr / importance = lr * sigma (never compounded, as in the released code); rho's stays. That
+    asks nothing of the order of the tasks, which may come back, end again and share batches.
 
     The paper's pruning variant (UCB-P) is left out. In the released code the terms of q and p give no gradient
     (`kl_weight=0`), weights are drawn with the initial sigma for ever, and heads after the first are not trained;
@@ -88,6 +95,7 @@ def ucb(
         glances: Steps on the same incoming examples, >= 1.
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
         clip_norm: Clip each step's gradients of mu and rho together to this global norm; None does not clip.
+        noise: Replaces the draws of eps in training: `noise(key, sample, mean) -> eps`, `sample` in [0, mc_samples).
 
     Returns:
         The learner; its state is a `UcbState`, its info `loss` (of the data), `kl` (the sampled log q - log p) and
@@ -112,6 +120,7 @@ def ucb(
     checks.integer("eval_samples", eval_samples, 0)
     checks.integer("glances", glances, 1)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
+    draw = noise or _normal
     loss_fn = task_loss(model.apply, setting.class_mask)
     num_examples = setting.batch_size * setting.batches_per_epoch
 
@@ -126,33 +135,49 @@ def ucb(
         spike = jnp.log1p(-prior_pi) - jnp.log(prior_std2) - (w / prior_std2) ** 2 / 2
         return jnp.logaddexp(wide, spike)
 
-    def glance(piece: Batch, state: UcbState, key: chex.PRNGKey) -> tuple[UcbState, Info]:
+    def log_posterior(std: jax.Array, eps: jax.Array) -> jax.Array:
+        """Return log q(w), but for the constant that log p has as well."""
+        return -jnp.log(std) - eps**2 / 2
+
+    def counted(state: UcbState, piece: Batch) -> Params:
+        """Return where weights lead to heads that the piece's examples are of, which q and p are over."""
+        if setting.class_mask.all():
+            return jax.tree.map(lambda m: True, state.mean)
+        own = jnp.any(jnp.asarray(setting.class_mask)[piece.task] & piece.valid[:, None], axis=0)
+        return _leads_to(model.apply, state.mean, piece.x, own)
+
+    def glance(
+        piece: Batch, is_counted: Params, state: UcbState, key: chex.PRNGKey
+    ) -> tuple[UcbState, Info]:
         std = jax.tree.map(jax.nn.softplus, state.rho)
         weight = piece.valid.any() * kl_weight / num_examples  # what is only padding moves nothing
 
         def without_log_q(params: Params) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-            prior = optax.tree.sum(jax.tree.map(log_prior, params))
+            prior = _total(log_prior, is_counted, params)
             loss = loss_fn(params, piece)
             return loss - weight * prior, (loss, prior)
 
         def sample(
-            total: tuple[Params, Params], key: chex.PRNGKey
+            sums: tuple[Params, Params], inputs: tuple[jax.Array, chex.PRNGKey]
         ) -> tuple[tuple[Params, Params], Info]:
-            eps = optax.tree.random_like(key, state.mean)
+            index, key = inputs
+            eps = draw(key, index, state.mean)
             params = jax.tree.map(lambda m, s, e: m + s * e, state.mean, std, eps)
             grads, (loss, prior) = jax.grad(without_log_q, has_aux=True)(params)
-            log_q = -optax.tree.sum(
-                jax.tree.map(lambda s, e: jnp.sum(jnp.log(s) + e**2 / 2), std, eps)
-            )
-            info = {"loss": loss, "kl": log_q - prior}
-            return optax.tree.add(total, (grads, optax.tree.mul(grads, eps))), info
+            info = {"loss": loss, "kl": _total(log_posterior, is_counted, std, eps) - prior}
+            return optax.tree.add(sums, (grads, optax.tree.mul(grads, eps))), info
 
         nothing = (optax.tree.zeros_like(std), optax.tree.zeros_like(std))
-        total, infos = jax.lax.scan(sample, nothing, jax.random.split(key, mc_samples))
-        grads, grads_eps = jax.tree.map(lambda a: a / mc_samples, total)
+        keys = jax.random.split(key, mc_samples)
+        sums, infos = jax.lax.scan(sample, nothing, (jnp.arange(mc_samples), keys))
+        grads, grads_eps = jax.tree.map(lambda a: a / mc_samples, sums)
         # d/dsigma of a sample is g * eps, and of log q it is -1 / sigma; dsigma/drho = sigmoid(rho).
         rho_grads = jax.tree.map(
-            lambda ge, s, rho: (ge - weight / s) * jax.nn.sigmoid(rho), grads_eps, std, state.rho
+            lambda ge, s, rho, c: (ge - jnp.where(c, weight / s, 0)) * jax.nn.sigmoid(rho),
+            grads_eps,
+            std,
+            state.rho,
+            is_counted,
         )
         (grads, rho_grads), norm = clip_by_global_norm((grads, rho_grads), clip_norm)
         mean = descend(state.mean, state.lrs, grads)
@@ -161,9 +186,8 @@ def ucb(
         return UcbState(mean, rho, state.lrs), info
 
     def use(key: chex.PRNGKey, state: UcbState, piece: Batch) -> tuple[UcbState, Info]:
-        state, infos = jax.lax.scan(
-            lambda state, key: glance(piece, state, key), state, jax.random.split(key, glances)
-        )
+        step = functools.partial(glance, piece, counted(state, piece))
+        state, infos = jax.lax.scan(step, state, jax.random.split(key, glances))
         return state, jax.tree.map(jnp.mean, infos)
 
     def update(key: chex.PRNGKey, state: UcbState, batch: Batch) -> tuple[UcbState, Info]:
@@ -193,3 +217,28 @@ def ucb(
         return jax.nn.logsumexp(samples, axis=0) - jnp.log(eval_samples)
 
     return Learner(init, update, predict, end_task)
+
+
+def _normal(key: chex.PRNGKey, sample: jax.Array, mean: Params) -> Params:
+    return optax.tree.random_like(key, mean)
+
+
+def _total(fn: Callable[..., jax.Array], where: Params, *trees: Params) -> jax.Array:
+    """Return the sum of `fn`, elementwise, over all weights `where` a tree of bools has them."""
+    terms = jax.tree.map(lambda c, *leaves: jnp.where(c, fn(*leaves), 0), where, *trees)
+    return optax.tree.sum(terms)
+
+
+def _leads_to(apply: Apply, params: Params, x: jax.Array, own: jax.Array) -> Params:
+    """Return bools shaped like `params`, false where a parameter reaches outputs, but none of `own [C]`.
+
+    That a derivative is 0 does not tell, as those behind a unit at rest are 0 as well. But the product of 0 and NaN is
+    NaN: what is NaN where the derivative of the own outputs is, or of none, is not of another head alone.
+    """
+    logits, pull_back = jax.vjp(lambda params: apply(params, jnp.ones_like(x[:1])), params)
+
+    def reaches(outputs: jax.Array) -> Params:
+        (grads,) = pull_back(jnp.where(outputs, jnp.nan, 0).astype(logits.dtype)[None])
+        return jax.tree.map(jnp.isnan, grads)
+
+    return jax.tree.map(lambda own, other: own | ~other, reaches(own), reaches(~own))
