@@ -166,7 +166,9 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
 
 def _keys(seed: Seed) -> jax.Array:
     """Return the keys of stream, initial weights, training and evaluation."""
-    return jax.random.split(seed.key, 4)
+    # Every function of a run splits the seed's key anew and takes a part of its own: not a key used twice, which
+    # jax_debug_key_reuse is told by the clone.
+    return jax.random.split(jax.random.clone(seed.key), 4)
 
 
 def _batch(

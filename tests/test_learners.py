@@ -244,9 +244,13 @@ def test_double_precision_keeps_its_dtypes(name: str, x64: None) -> None:
     chex.assert_trees_all_equal_shapes_and_dtypes(updated, state)
 
 
-@every_learner
-def test_no_key_is_used_twice(name: str) -> None:
-    learner = build(name)
+@pytest.mark.parametrize(
+    ("name", "keywords"),
+    [*((name, {}) for name in LEARNERS), ("meta_bgd", {"redraw_per_sample": False})],
+    ids=[*LEARNERS, "meta_bgd-one_draw"],
+)
+def test_no_key_is_used_twice(name: str, keywords: dict[str, Any]) -> None:
+    learner = build(name, **keywords)
 
     def live(key: chex.PRNGKey, batch: Batch) -> jax.Array:
         keys = jax.random.split(key, 4)

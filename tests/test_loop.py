@@ -11,7 +11,7 @@ import pytest
 from helpers import compiling_quickly
 from runs import Results, compile_runs, run_of, seeds_of
 
-from lamaml_jax import Batch, Learner, networks, online, replay
+from lamaml_jax import Batch, Learner, networks, online, replay, ucb
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Seed, make_run
 from lamaml_jax.streams import Benchmark, mnist_permutations
@@ -131,6 +131,24 @@ def test_every_update_has_a_key_of_its_own() -> None:
     keys = np.concatenate([log.infos["key"] for log in results.logs], axis=1)
     assert keys.shape == (2, 2 * EPOCHS * 3)
     assert len(np.unique(keys)) == keys.size
+
+
+def test_no_key_is_used_twice() -> None:
+    benchmark, _ = diaries()
+
+    def build(hyper: Any) -> Learner:
+        model = networks.mlp(benchmark.setting.num_classes, hidden=(4,))
+        return ucb(model, benchmark.setting, mc_samples=1, eval_samples=1)
+
+    with jax.debug_key_reuse(True), compiling_quickly():
+        run = make_run(benchmark, build, eval_batch=5)
+        draw_stream, init, train_task, evaluate = map(jax.jit, run)
+        seed, images = Seed(jax.random.key(0), {}), jnp.asarray(benchmark.images)
+        stream = draw_stream(seed)
+        state = init(seed, stream, images)
+        for task in range(2):
+            state, _ = train_task(seed, stream, state, images, task)
+            assert np.isfinite(evaluate(seed, stream, state, images, 0, 2)).all()
 
 
 def test_a_tasks_end_comes_once_with_its_data_for_those_who_need_it() -> None:

@@ -152,10 +152,10 @@ def meta_bgd(
         ) -> tuple[MetaBgdState, Info]:
             index, key = inputs
             key_draw, key_push, key_step = jax.random.split(key, 3)
+            drawn = None if redraw_per_sample else draw(key_draw, state.memory, batch)
 
             def gradient(key: chex.PRNGKey, sampled: _Pair) -> tuple[_Pair, Info]:
-                key = key if redraw_per_sample else key_draw
-                incoming, replayed = draw(key, state.memory, batch)
+                incoming, replayed = drawn or draw(key, state.memory, batch)
                 pieces, meta_batch = split(incoming, inner_steps), replay.join(replayed, incoming)
 
                 def loss_at(sampled: _Pair) -> jax.Array:
