@@ -249,7 +249,7 @@ def test_examples_that_are_all_padding_change_nothing() -> None:
 
 def test_one_task_alone_has_nothing_to_distil() -> None:
     setting = SETTING._replace(num_tasks=1, num_classes=2, class_mask=np.ones((1, 2), bool))
-    model = networks.mlp(2, hidden=(4,))
+    model = networks.mlp(2, hidden=(16,))
     learner = icarl(model, setting, memory=4)
     init, update, end_task = jitted(learner)
     state = shaken(end_task(KEY, init(KEY, make_batch(0)), make_batch(99, 0, 40)))

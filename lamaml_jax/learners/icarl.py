@@ -139,6 +139,7 @@ def icarl(
         # A task alone is its own other, which it does not distil: a network need not take an empty batch.
         others = jnp.arange(max(setting.num_tasks - 1, 1))
         others += others >= piece.task[piece.valid.argmax()]
+        others %= setting.num_tasks
         sizes = set_sizes(state.memory, others)
 
         def glance(params: Params, inputs: tuple[jax.Array, chex.PRNGKey]) -> tuple[Params, Info]:
