@@ -58,7 +58,7 @@ class Run(NamedTuple):
         init: `init(seed, stream, images) -> state`.
         train_task: `train_task(seed, stream, state, images, task) -> (state, TaskLog)`.
         evaluate: `evaluate(seed, stream, state, images, first, stop) -> accuracy [T]` in [0, 1] on the tasks from
-            `first` up to `stop`, NaN elsewhere.
+            `first` up to `stop`, NaN elsewhere and where a run has diverged: where scores are not finite.
 
     A learner that needs a "mixed_stream" trains on all tasks' examples, shuffled together, in one call of `train_task`.
     """
@@ -149,14 +149,19 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
             keys = jax.random.split(jax.random.fold_in(_keys(seed)[3], task), len(image))
 
             def count(
-                total: jax.Array, inputs: tuple[chex.PRNGKey, jax.Array, jax.Array]
-            ) -> tuple[jax.Array, None]:
+                sofar: tuple[jax.Array, jax.Array],
+                inputs: tuple[chex.PRNGKey, jax.Array, jax.Array],
+            ) -> tuple[tuple[jax.Array, jax.Array], None]:
                 key, image, label = inputs
                 x = benchmark.inputs.evaluation(images, image, transform)
-                return total + num_correct(learner.predict(state, x, task, key), label), None
+                scores = learner.predict(state, x, task, key)
+                # Other heads' scores are minus infinity; the highest is not finite where the own head's are not.
+                finite = jnp.isfinite(scores.max(axis=-1)) | (label < 0)
+                return (sofar[0] + num_correct(scores, label), sofar[1] & finite.all()), None
 
-            correct, _ = jax.lax.scan(count, jnp.int32(0), (keys, image, label))
-            return correct / num_examples
+            nothing = (jnp.int32(0), jnp.asarray(True))
+            (correct, finite), _ = jax.lax.scan(count, nothing, (keys, image, label))
+            return jnp.where(finite, correct / num_examples, jnp.nan)
 
         row = jnp.full(setting.num_tasks, jnp.nan)
         return jax.lax.fori_loop(first, stop, lambda i, row: row.at[i].set(accuracy(i)), row)

@@ -65,4 +65,4 @@ def task_scores(logits: jax.Array, class_mask: np.ndarray, task: jax.Array) -> j
 
 def num_correct(scores: jax.Array, labels: jax.Array) -> jax.Array:
     """Count the rows of `scores [B, C]` whose highest entry is at `labels [B]`; a label of -1 never counts."""
-    return jnp.sum(scores.argmax(axis=-1) == labels)
+    return jnp.sum(scores.argmax(axis=-1) == labels, dtype=jnp.int32)

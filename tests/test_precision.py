@@ -1,0 +1,70 @@
+"""Double precision for a whole process, and scores that are no numbers."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import small_keywords
+
+from lamaml_jax import LEARNERS, Learner, networks
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.loop import Hyper, Seed, make_run
+from lamaml_jax.streams import mnist_permutations
+
+
+def tiny_dataset() -> ImageDataset:
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
+    labels = np.arange(60, dtype=np.int32) % 10
+    return ImageDataset("noise", images[:40], labels[:40], images[40:], labels[40:], "made up")
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_keeps_its_dtypes_in_double_precision(name: str, x64: None) -> None:
+    """Traced alone, which is where a loop refuses to carry what has become wider."""
+    benchmark = mnist_permutations(
+        tiny_dataset(), num_tasks=2, samples_per_task=20, heads="per_task", batch_size=10, epochs=2
+    )
+    model = networks.mlp(benchmark.setting.num_classes, hidden=(8,))
+
+    def build(hyper: Hyper) -> Learner:
+        return LEARNERS[name](model, benchmark.setting, **small_keywords(name), **hyper)
+
+    run = make_run(benchmark, build)
+    images = jnp.asarray(benchmark.images)
+    seed = Seed(jax.random.key(0), {})
+    stream = jax.eval_shape(run.draw_stream, seed)
+    state = jax.eval_shape(run.init, seed, stream, images)
+    task = jnp.int32(0)
+    after, _ = jax.eval_shape(run.train_task, seed, stream, state, images, task)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+    accuracy = jax.eval_shape(run.evaluate, seed, stream, state, images, task, task)
+    assert accuracy.shape == (2,)
+
+
+@pytest.mark.parametrize(
+    ("score", "diverged"),
+    [(0.0, False), (-np.inf, True), (np.inf, True), (np.nan, True), ("lowest", False)],
+)
+@pytest.mark.parametrize("heads", ["shared", "per_task"])
+def test_scores_that_are_no_numbers_are_no_accuracy(
+    score: float | str, diverged: bool, heads: str
+) -> None:
+    """Those of other heads are minus infinity, and iCaRL's of classes not seen the lowest number there is."""
+    value = jnp.finfo(jnp.float32).min if score == "lowest" else score
+    benchmark = mnist_permutations(
+        tiny_dataset(), num_tasks=2, samples_per_task=20, heads=heads, batch_size=10
+    )
+    mask = jnp.asarray(benchmark.setting.class_mask)
+
+    def predict(state: None, x: jax.Array, task: jax.Array, key: jax.Array) -> jax.Array:
+        own = jnp.where(jnp.arange(len(x))[:, None] == 3, value, 1.0)  # of one image alone
+        return jnp.where(mask[task], own, -jnp.inf)
+
+    learner = Learner(lambda key, example: None, lambda *_: None, predict)  # type: ignore[arg-type]
+    run = make_run(benchmark, lambda hyper: learner, eval_batch=8)  # whose last batch is padded
+    seed = Seed(jax.random.key(0), {})
+    stream = run.draw_stream(seed)
+    images = jnp.asarray(benchmark.images)
+    accuracy = run.evaluate(seed, stream, None, images, jnp.int32(0), jnp.int32(1))
+    assert bool(jnp.isnan(accuracy[0])) is diverged
