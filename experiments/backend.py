@@ -9,20 +9,28 @@ import jax
 def configure(benchmark: str = "mnist", num_seeds: int | None = None) -> None:
     """Make CPU cores devices, take products in full float32, and keep compiled programs for the next start.
 
-    There are as many devices as seeds, if there are so many cores, as each holds the images; but no less than two, as
-    the bits of one differ. None makes all cores devices. A single run of a split benchmark gets one device of all cores
-    instead: its products are large enough to be shared.
-    The cache is where the environment variable JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder.
+    There are as many devices as seeds, if there are so many cores, as each holds the images; but no less than two, even
+    on one core, as the bits of one differ. None makes all cores devices. A single run of a split benchmark gets one
+    device of all cores instead: its products are large enough to be shared.
+    The cache is where the environment variable JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder; where
+    nothing can be written there is none.
+
+    Raises:
+        ValueError: JAX finds no device of the kind that it is told to use.
     """
     cores = _num_cores()
-    devices = cores if num_seeds is None else min(cores, max(2, num_seeds))
+    devices = max(2, cores if num_seeds is None else min(cores, num_seeds))
     alone = benchmark.startswith("split") and num_seeds == 1
     jax.config.update("jax_num_cpu_devices", 1 if alone else devices)
     jax.config.update("jax_default_matmul_precision", "float32")
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache"))
-        jax.config.update("jax_compilation_cache_dir", str(cache / "lamaml_jax"))
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (cache := _cache_folder()):
+        jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter where it knows nothing of the kind
+        wanted = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(f"JAX finds no device (JAX_PLATFORMS is {wanted!r}). {error}") from None
 
 
 def _num_cores() -> int:
@@ -30,3 +38,15 @@ def _num_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _cache_folder() -> pathlib.Path | None:
+    """Return a folder for compiled programs, made if it is not there, or None where there can be none."""
+    try:
+        # As the XDG specification asks, a relative path counts as none.
+        given = pathlib.Path(os.environ.get("XDG_CACHE_HOME", ""))
+        cache = (given if given.is_absolute() else pathlib.Path.home() / ".cache") / "lamaml_jax"
+        cache.mkdir(parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: this user has no home
+        return None
+    return cache if os.access(cache, os.W_OK | os.X_OK) else None

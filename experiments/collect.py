@@ -13,7 +13,9 @@ import pathlib
 import sys
 from typing import Any
 
-from experiments import presets, report
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/collect.py`
+
+from experiments import console, presets, report, workdirs
 from experiments.config import make_config
 
 _KEYS = ("benchmark", "protocol", "heads", "learner")
@@ -24,11 +26,11 @@ _COLUMNS = (*_KEYS, "num_seeds", "diverged_seeds", *_VALUES, "minutes")
 def main(folders: list[str]) -> None:
     """Read the runs, put their rows in the place of older ones, and print a table."""
     summaries = [_summary(pathlib.Path(folder)) for folder in folders]
-    with presets.MEASURED_RESULTS.open() as file:
+    with presets.MEASURED_RESULTS.open(encoding="utf-8") as file:
         rows = {tuple(row[key] for key in _KEYS): row for row in csv.DictReader(file)}
     for summary in summaries:
         rows[tuple(summary[key] for key in _KEYS)] = _row(summary)
-    with presets.MEASURED_RESULTS.open("w", newline="") as file:
+    with presets.MEASURED_RESULTS.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[key] for key in sorted(rows))
@@ -36,10 +38,10 @@ def main(folders: list[str]) -> None:
 
 
 def _summary(folder: pathlib.Path) -> dict[str, Any]:
-    if not (folder / "summary.json").exists():
+    summary = workdirs.read_summary(folder)
+    if summary is None:
         sys.exit(f"error: {folder} holds no finished run.")
-    settings = json.loads((folder / "config.json").read_text())["settings"]
-    summary = json.loads((folder / "summary.json").read_text())
+    settings = workdirs.read_settings(folder)
     num_seeds = 5 if settings["benchmark"].startswith("mnist") else len(settings["seeds"])
     preset = make_config(
         benchmark=settings["benchmark"],
@@ -77,4 +79,6 @@ def _row(summary: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    console.prepare()
+    with console.plain_errors():
+        main(sys.argv[1:])

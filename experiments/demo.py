@@ -4,7 +4,10 @@ Needs no network and no data. It is over soon even on two cores: each takes one 
 shows, are not evaluated. Further flags are those of `experiments.train`.
 """
 
+import pathlib
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/demo.py`
 
 from absl import app
 

@@ -5,12 +5,11 @@ after training on t tasks (row 0: before training), column i belongs to the i-th
 number tasks from 1. Accuracies are fractions in [0, 1], NaN where nothing was evaluated; figures
 show percent. Lines and bars are means over seeds, bands and whiskers one standard deviation. Where
 points are missing, those that exist are marked and joined by a dotted line. Seeds that diverged
-are left out by the caller of the `plot_` functions, and by `write_figures` itself.
+are left out by the caller.
 
 Nothing here touches pyplot's global state: each function returns a `Figure` for `Figure.savefig`.
 """
 
-import pathlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -192,41 +191,6 @@ def plot_comparison(
         labels.append("the paper's value")
     figure.legend(handles, labels, loc="outside lower center", ncols=8, frameon=False)
     return figure
-
-
-def write_figures(
-    directory: pathlib.Path, results: Mapping[str, np.ndarray], title: str
-) -> list[pathlib.Path]:
-    """Write the pictures of one run as PNG files; seeds marked as `diverged` are left out.
-
-    Args:
-        directory: Where to write; made if it is not there.
-        results: The arrays of `results.npz`: `accuracy`, `diverged`, and for learners with
-            learnable rates `rate_mean`, `rate_share_nonpositive` and `layer_names`.
-        title: Stands above each picture.
-
-    Returns:
-        The paths of accuracy_matrix.png, task_accuracy.png and, with rates, learning_rates.png;
-        none if all seeds diverged.
-    """
-    whole = ~np.asarray(results["diverged"], dtype=bool)
-    if not whole.any():
-        return []
-    accuracy = results["accuracy"][whole]
-    figures = {
-        "accuracy_matrix": plot_accuracy_matrix(accuracy, title),
-        "task_accuracy": plot_task_accuracies(accuracy, title),
-    }
-    if "rate_mean" in results:
-        mean, share = results["rate_mean"][whole], results["rate_share_nonpositive"][whole]
-        names = results["layer_names"]
-        figures["learning_rates"] = plot_learning_rates(mean, share, names, title)
-    directory.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name, figure in figures.items():
-        paths.append(directory / f"{name}.png")
-        figure.savefig(paths[-1])
-    return paths
 
 
 def _over_seeds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -87,7 +87,7 @@ def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
     if not run["standard_stream"]:
         return {}
     wanted = [run["benchmark"], run["protocol"], run["learner"]]
-    with presets.PAPER_RESULTS.open() as file:
+    with presets.PAPER_RESULTS.open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
             if [row["benchmark"], row["protocol"], row["learner"]] == wanted:
                 names = ("ra_mean", "ra_std", "bti_mean", "bti_std")

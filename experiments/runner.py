@@ -5,6 +5,7 @@ Dimensions: S seeds, T tasks, L layers.
 
 import contextlib
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import report, workdirs
+from experiments import console, report, workdirs
 from experiments.config import Config
 from lamaml_jax import checkpoint, loop, metrics, parallel
 from lamaml_jax.datasets import ImageDataset
@@ -68,17 +69,29 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
         The summary, as in summary.json.
 
     Raises:
-        ValueError: `workdir` holds another run.
+        ValueError: `workdir` holds another run, or a damaged file.
     """
     workdirs.claim(workdir, config, dataset)
-    if summary := workdirs.read_summary(workdir):
-        return summary
+    summary = workdirs.read_summary(workdir)
+    if summary is None:
+        summary = _train(config, dataset, workdir)
+    with console.only_warned(f"{workdir} lacks pictures"):
+        from experiments import pictures  # an import that can fail in a user's surroundings
+
+        pictures.draw_run(workdir, workdirs.read_results(workdir), report.title(config))
+    return summary
+
+
+def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
     num_tasks = benchmark.setting.num_tasks
     # Of a mixed stream there is only a before and an after.
     num_stages = 1 if "mixed_stream" in config.needs() else num_tasks
+    rows = [*range(1, num_stages), num_tasks]  # of the accuracy matrix, after each stage
     clock = Clock(compile=0.0, train=0.0, eval=0.0)
-    with tqdm(total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True) as bar:
+    with tqdm(
+        total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr
+    ) as bar:
         bar.set_postfix_str("compiling")
         program, record = _prepare(config, benchmark, clock)
         infos = sorted(set(record) - _NOT_INFOS)
@@ -92,24 +105,23 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
             state, record, clock = program.load(tree["state"]), tree["record"], Clock(tree["clock"])
         else:
             with clock.on("eval"):
-                record["accuracy"][:, 0] = program.evaluate(state, 0, num_tasks)
-        workdirs.truncate_metrics(workdir, done)
+                _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
+        workdirs.write_metrics(workdir, record, done, rows, infos)
         bar.initial = bar.n = done
         for task in range(done, num_stages):
             if record["diverged"].all():
                 break
-            last = task + 1 == num_stages
-            row = num_tasks if last else task + 1
+            row = rows[task]
             with clock.on("train"):
                 state, log = jax.block_until_ready(program.train(state, task))
             _note_training(record, log, task)
             # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
             tasks = {"all": (0, num_tasks), "seen": (0, task + 2), "needed": (task, task + 2)}
-            first, stop = (0, num_tasks) if last else tasks[config.eval]
+            first, stop = (0, num_tasks) if row == num_tasks else tasks[config.eval]
             with clock.on("eval"):
                 accuracy = program.evaluate(state, first, stop)
-            record["accuracy"][:, row] = np.where(record["diverged"][:, None], np.nan, accuracy)
-            workdirs.append_metrics(workdir, record, task, row, infos)
+            _note_accuracy(record, accuracy, row, first, stop)
+            workdirs.write_metrics(workdir, record, task + 1, rows, infos)
             checkpoint.save(workdir / "state", task + 1, snapshot())
             bar.set_postfix_str(_progress(record, row))
             bar.update()
@@ -117,14 +129,15 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
     if "rate_mean" in record:
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
     batches = len(config.seeds) * done * record["loss"].shape[-1]
-    updates_per_second = batches * config.updates_per_batch() / clock["train"]
+    updates = batches * config.updates_per_batch()
+    updates_per_second = updates / clock["train"] if done else 0.0
     stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
     summary = {
         **report.summarise(config, config.name_of(dataset), record, clock, updates_per_second),
         "training_images_per_task": stream.train.image.shape[1],
         "evaluation_images_per_task": stream.test.image.shape[1],
     }
-    workdirs.write_results(workdir, record, summary, report.title(config))
+    workdirs.write_results(workdir, record, summary)
     return summary
 
 
@@ -189,6 +202,12 @@ def _note_training(record: Record, log: loop.TaskLog, task: int) -> None:
         record[name][:, task] = values
     if log.rates is not None:
         record["rate_mean"][:, task + 1], record["rate_share_nonpositive"][:, task + 1] = log.rates
+
+
+def _note_accuracy(record: Record, accuracy: np.ndarray, row: int, first: int, stop: int) -> None:
+    """Enter a row of accuracies of tasks from `first` up to `stop`; a seed whose scores are not finite has diverged."""
+    record["diverged"] |= np.isnan(accuracy[:, first:stop]).any(axis=1)
+    record["accuracy"][:, row] = np.where(record["diverged"][:, None], np.nan, accuracy)
 
 
 def _progress(record: Record, row: int) -> str:

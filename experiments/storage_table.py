@@ -1,8 +1,15 @@
 """Print what every learner keeps beyond the network's weights on MNIST Rotations, as a Markdown table."""
 
+import pathlib
+import sys
+
+sys.path.insert(
+    0, str(pathlib.Path(__file__).parents[1])
+)  # for `python experiments/storage_table.py`
+
 import jax.numpy as jnp
 
-from experiments import presets, report
+from experiments import console, presets, report
 from experiments.config import BATCH_SIZE, Config, make_config
 from lamaml_jax import Batch, storage
 
@@ -41,4 +48,6 @@ def _config(learner: str, heads: str) -> Config:
 
 
 if __name__ == "__main__":
-    main()
+    console.prepare()
+    with console.plain_errors():
+        main()

@@ -9,10 +9,13 @@ which `python -m experiments.presets` lists; where they do not give the paper's 
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
-from absl import app, flags, logging
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/train.py`
 
-from experiments import backend, presets, report, runner, workdirs
+from absl import app, flags
+
+from experiments import backend, console, presets, report, runner, workdirs
 from experiments.config import Config, make_config
 from lamaml_jax import datasets, hyper
 from lamaml_jax.learners import LEARNERS
@@ -118,47 +121,38 @@ _SMOKE = flags.DEFINE_bool(
     "A run of seconds: 2 seeds, 3 tasks of 100 images, one glance (MER: batch) each, unless set otherwise",
 )
 _OVERWRITE = flags.DEFINE_bool(
-    "overwrite", False, "Remove results that are in the work directory already"
+    "overwrite", False, "Remove what an earlier run has left in the work directory"
 )
 
 
 def script(argv: Sequence[str]) -> None:
-    """Set JAX up and run what the flags say."""
-    backend.configure(_BENCHMARK.value, _num_seeds())
-    main(argv)
+    """Set the process up and run what the flags say."""
+    console.prepare()
+    with console.plain_errors():
+        backend.configure(_BENCHMARK.value, _num_seeds())
+        main(argv)
 
 
 def main(argv: Sequence[str]) -> None:
     """Run what the flags say."""
-    logging.set_verbosity(logging.WARNING)  # orbax tells of every file
-    try:
+    with console.plain_errors():
         if len(argv) > 1:
             raise ValueError(f"{argv[1]!r} is not a flag; flags are of the form --name=value.")
         _run()
-    except (ValueError, OSError, datasets.DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _run() -> None:
     configs, left_out = _with_task_ids(_configs())
     if not _WORKDIR.value:
         raise ValueError("workdir is not given; it must be a folder for the results.")
-    root = pathlib.Path(_WORKDIR.value)
+    root = console.path("workdir", _WORKDIR.value)
     dataset = _dataset(configs[0].dataset)
     for config in configs:
         config.make_benchmark(dataset)  # refuses what does not fit these data before anything runs
     folders = [root / config.learner if len(configs) > 1 else root for config in configs]
-    for config, folder in zip(configs, folders, strict=True):
-        if _OVERWRITE.value:
-            workdirs.remove_results(folder)
-        workdirs.check(folder, config, dataset)
-    summaries = []
-    for config, folder in zip(configs, folders, strict=True):
-        summaries.append(runner.run(config, dataset, folder))
-    pictures = [path for folder in folders for path in sorted(folder.glob("*.png"))]
-    if len(configs) > 1:
-        pictures.append(workdirs.write_comparison(root, folders, summaries))
+    runs = list(zip(configs, folders, strict=True))
+    with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
+        summaries = [runner.run(config, dataset, folder) for config, folder in runs]
     print(report.comparison_table(summaries))
     if left_out:
         print(
@@ -166,7 +160,22 @@ def _run() -> None:
         )
     if _LEARNER.value == ["all"] and (rest := _without_preset()):
         print(f"Left out, since they have no preset here: {', '.join(rest)}")
-    print("Pictures:", *pictures, sep="\n  ")
+    pictures = [path for folder in folders for path in sorted(folder.glob("*.png"))]
+    if len(configs) > 1:
+        pictures += _compare(root, folders, summaries)
+    if pictures:
+        print("Pictures:", *pictures, sep="\n  ")
+
+
+def _compare(
+    root: pathlib.Path, folders: list[pathlib.Path], summaries: list[dict[str, Any]]
+) -> list[pathlib.Path]:
+    drawn: list[pathlib.Path] = []
+    with console.only_warned(f"{root} lacks a comparison"):
+        from experiments import pictures  # an import that can fail in a user's surroundings
+
+        drawn = pictures.draw_comparison(root, folders, summaries)
+    return drawn
 
 
 def _configs() -> list[Config]:
@@ -252,7 +261,7 @@ def _dataset(name: str) -> datasets.ImageDataset:
     if _DATA_DIR.value is None:
         or_packaged = ", or pass --packaged_mnist" if name == "mnist" else ""
         raise ValueError(f"data_dir is not given; it must be a folder for {name}{or_packaged}.")
-    return datasets.load(name, _DATA_DIR.value)
+    return datasets.load(name, console.path("data_dir", _DATA_DIR.value))
 
 
 if __name__ == "__main__":

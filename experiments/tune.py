@@ -13,9 +13,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from absl import app, flags, logging
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/tune.py`
 
-from experiments import backend, runner, workdirs
+from absl import app, flags
+
+from experiments import backend, console, runner, workdirs
 from experiments.config import Config, make_config
 from experiments.presets.grids import GRIDS
 from lamaml_jax import datasets, hyper
@@ -36,26 +38,25 @@ FIRST_SEED = 100
 
 
 def script(argv: Sequence[str]) -> None:
-    """Set JAX up and run the grids."""
-    backend.configure(_BENCHMARK.value, _NUM_SEEDS.value)
-    main(argv)
+    """Set the process up and run the grids."""
+    console.prepare()
+    with console.plain_errors():
+        backend.configure(_BENCHMARK.value, _NUM_SEEDS.value)
+        main(argv)
 
 
 def main(argv: Sequence[str]) -> None:
     """Run the grids and print what each point gives, the best first."""
-    logging.set_verbosity(logging.WARNING)
-    try:
-        runs = {learner: _configs(learner) for learner in _LEARNER.value}
-        dataset = datasets.load(next(iter(runs.values()))[0].dataset, _DATA_DIR.value)
-        for configs in runs.values():
+    with console.plain_errors():
+        grids = {learner: _configs(learner) for learner in _LEARNER.value}
+        name = next(iter(grids.values()))[0].dataset
+        dataset = datasets.load(name, console.path("data_dir", _DATA_DIR.value))
+        for configs in grids.values():
             configs[0].make_benchmark(dataset)
-            for config in configs:
-                workdirs.check(_folder(config), config, dataset)
-        for configs in runs.values():
-            _tune(configs, dataset)
-    except (ValueError, OSError, datasets.DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        runs = [(config, _folder(config)) for configs in grids.values() for config in configs]
+        with workdirs.reserve(runs, dataset):
+            for configs in grids.values():
+                _tune(configs, dataset)
 
 
 def _configs(learner: str) -> list[Config]:
@@ -85,7 +86,8 @@ def _configs(learner: str) -> list[Config]:
 def _folder(config: Config) -> pathlib.Path:
     heads = "per_task" if config.has_own_heads() else "shared"
     stream = f"{config.benchmark}-{config.protocol}-{heads}-{config.stream['num_tasks']}"
-    return pathlib.Path(_WORKDIR.value) / stream / config.learner / _point(config).replace(" ", ",")
+    root = console.path("workdir", _WORKDIR.value)
+    return root / stream / config.learner / _point(config).replace(" ", ",")
 
 
 def _point(config: Config) -> str:

@@ -1,26 +1,24 @@
 """The files of a run in its work directory.
 
-config.json describes the run, metrics.jsonl grows by a line per task and seed, results.npz holds all that was measured
-(accuracies as fractions), summary.json the final numbers (accuracies in percent), state/ what resuming needs.
+config.json describes the run, metrics.jsonl has a line per task and seed, results.npz holds all that was measured
+(accuracies as fractions), summary.json the final numbers (accuracies in percent), state/ what resuming needs. Each is
+written whole or not at all.
 """
 
-import dataclasses
-import importlib.metadata
+import contextlib
 import json
 import math
 import pathlib
-import platform
-import shutil
-from collections.abc import Mapping, Sequence
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-import lamaml_jax
-from experiments import figures, report
+from experiments import identity, locks
 from experiments.config import Config
-from lamaml_jax.datasets import ImageDataset, checksum
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.files import PARTIAL, write_whole
 
 # config.json comes last: where it is removed, nothing of its run is left.
 _FILES = (
@@ -28,7 +26,39 @@ _FILES = (
     *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
     "config.json",
 )
-_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "orbax-checkpoint", "tensorflow-datasets")
+
+
+@contextlib.contextmanager
+def reserve(
+    runs: Sequence[tuple[Config, pathlib.Path]], dataset: ImageDataset, *, overwrite: bool = False
+) -> Iterator[None]:
+    """Keep the work directories of runs from other processes during the block, once all are checked.
+
+    Args:
+        runs: Each with its folder.
+        dataset: The images of all.
+        overwrite: Remove what earlier runs have left there.
+
+    Raises:
+        ValueError: A folder holds something else than its run, or another process is at work there.
+    """
+    for config, workdir in runs:
+        if overwrite:
+            _removable(workdir)
+        else:
+            check(workdir, config, dataset)
+    with contextlib.ExitStack() as stack:
+        for _, workdir in runs:
+            # A finished run is only read, perhaps where nothing can be written.
+            if overwrite or not _is_finished(workdir):
+                stack.enter_context(locks.hold(workdir))
+        if overwrite:
+            for _, workdir in runs:
+                for path in _removable(workdir):
+                    path.unlink()
+                with contextlib.suppress(OSError):
+                    (workdir / "state").rmdir()
+        yield
 
 
 def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
@@ -37,29 +67,14 @@ def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
     Raises:
         ValueError: It holds another run, or is not a folder.
     """
-    advice = (
-        "it must be a new folder or one of the same run, or pass --overwrite to remove its results."
-    )
-    if workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"workdir is {str(workdir)!r}, which is not a folder.")
-    path = workdir / "config.json"
-    if path.exists():
-        try:
-            differing = _differing(
-                workdir, json.loads(path.read_text()), _describe(config, dataset)
-            )
-        except (ValueError, KeyError, TypeError, AttributeError):
-            raise ValueError(
-                f"workdir is {str(workdir)!r}, whose config.json is not one of ours; {advice}"
-            ) from None
-        if differing:
-            names = ", ".join(differing)
-            raise ValueError(
-                f"workdir is {str(workdir)!r}, which holds a run that differs in {names}; {advice}"
-            )
-    elif left := [name for name in (*_FILES, "state") if (workdir / name).exists()]:
+    found = _description(workdir)
+    if found is None:
+        return
+    wanted = identity.describe(config, dataset)
+    if differing := identity.differences(found, wanted, finished=_is_finished(workdir)):
         raise ValueError(
-            f"workdir is {str(workdir)!r}, which holds {left[0]} without a config.json; {advice}"
+            f"workdir is {str(workdir)!r}, which holds a run that differs in {', '.join(differing)}; it must be a new "
+            "folder or one of the same run, or pass --overwrite to remove its results."
         )
 
 
@@ -72,124 +87,148 @@ def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
     check(workdir, config, dataset)
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():
-        _write_json(workdir / "config.json", _describe(config, dataset))
-
-
-def remove_results(workdir: pathlib.Path) -> None:
-    """Remove what runs have written into `workdir`."""
-    shutil.rmtree(workdir / "state", ignore_errors=True)
-    for name in _FILES:
-        (workdir / name).unlink(missing_ok=True)
+        _write_json(workdir / "config.json", identity.describe(config, dataset))
 
 
 def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Return the summary of a finished run, or None while it is not finished."""
-    path = workdir / "summary.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    """Return the summary of a finished run, or None while it is not finished.
 
-
-def truncate_metrics(workdir: pathlib.Path, num_tasks_done: int) -> None:
-    """Drop the lines of tasks that will be trained again."""
-    path = workdir / "metrics.jsonl"
-    begun = num_tasks_done and path.exists()
-    lines = path.read_text().splitlines(keepends=True) if begun else []
-    # The last line may have been cut short.
-    whole = [line for line in lines if line.endswith("\n")]
-    kept = [line for line in whole if json.loads(line)["task"] <= num_tasks_done]
-    path.write_text("".join(kept))
-
-
-def append_metrics(
-    workdir: pathlib.Path, record: Mapping[str, np.ndarray], task: int, row: int, infos: list[str]
-) -> None:
-    """Append a line per seed on the task just learnt; tasks count from 1, accuracies are in percent.
-
-    `row` is that of the accuracy matrix, of which the first `row` tasks have been seen.
+    Raises:
+        ValueError: The file is damaged.
     """
-    accuracy = 100 * record["accuracy"][:, row, :row]
-    with (workdir / "metrics.jsonl").open("a") as file:
-        for i, seed in enumerate(record["seeds"]):
-            line = {
-                "task": task + 1,
-                "seed": int(seed),
-                "accuracy": _number(accuracy[i, task]),
-                "mean_accuracy_so_far": _number(accuracy[i].mean()),
-                **{name: _number(record[name][i, task].mean()) for name in infos},
-                "diverged": bool(record["diverged"][i]),
-            }
-            file.write(json.dumps(line) + "\n")
+    if not _is_finished(workdir):
+        return None
+    path = workdir / "summary.json"
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (ValueError, TypeError):
+        raise ValueError(
+            f"{path} is damaged; remove it, and the same command writes it anew."
+        ) from None
+
+
+def read_settings(workdir: pathlib.Path) -> dict[str, Any]:
+    """Return what config.json says of a run's configuration.
+
+    Raises:
+        ValueError: The folder holds no run.
+    """
+    found = _description(workdir)
+    if found is None:
+        raise ValueError(f"workdir is {str(workdir)!r}, which holds no run.")
+    return found["settings"]
+
+
+def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return what a finished run has measured.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    path = workdir / "results.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as results:
+            return dict(results)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+        raise ValueError(
+            f"{path} is missing or damaged; remove it and summary.json, and the same command writes both anew."
+        ) from None
+
+
+def write_metrics(
+    workdir: pathlib.Path,
+    record: Mapping[str, np.ndarray],
+    num_tasks_done: int,
+    rows: Sequence[int],
+    infos: Sequence[str],
+) -> None:
+    """Write a line per seed on every task learnt so far; tasks count from 1, accuracies are in percent.
+
+    Args:
+        workdir: The run's.
+        record: What it has measured.
+        num_tasks_done: How many tasks have been learnt.
+        rows: For each of them that of the accuracy matrix; of the row's number of tasks all have been seen.
+        infos: The names of what the learner reports.
+    """
+    with write_whole(workdir / "metrics.jsonl") as file:
+        for task, row in zip(range(num_tasks_done), rows, strict=False):
+            accuracy = 100 * record["accuracy"][:, row, :row]
+            for i, seed in enumerate(record["seeds"]):
+                line = {
+                    "task": task + 1,
+                    "seed": int(seed),
+                    "accuracy": _number(accuracy[i, task]),
+                    "mean_accuracy_so_far": _number(accuracy[i].mean()),
+                    **{name: _number(record[name][i, task].mean()) for name in infos},
+                    "diverged": bool(np.isnan(accuracy[i, task])),
+                }
+                file.write(json.dumps(line).encode() + b"\n")
 
 
 def write_results(
-    workdir: pathlib.Path,
-    record: Mapping[str, np.ndarray],
-    summary: Mapping[str, Any],
-    title: str,
-) -> list[pathlib.Path]:
-    """Write results.npz, the figures and, last, summary.json, which says that the run is finished."""
-    np.savez_compressed(workdir / "results.npz", **record)  # type: ignore[arg-type]
-    paths = figures.write_figures(workdir, record, title)
+    workdir: pathlib.Path, record: Mapping[str, np.ndarray], summary: Mapping[str, Any]
+) -> None:
+    """Write results.npz and, last, summary.json, which says that the run is finished."""
+    with write_whole(workdir / "results.npz") as file:
+        np.savez_compressed(file, allow_pickle=False, **record)
     _write_json(workdir / "summary.json", summary)
-    return paths
 
 
-def write_comparison(
-    root: pathlib.Path, folders: Sequence[pathlib.Path], summaries: Sequence[Mapping[str, Any]]
-) -> pathlib.Path:
-    """Draw the learners of several finished runs into comparison.png, the paper's values as markers."""
-    accuracies, paper = {}, {}
-    for folder, summary in zip(folders, summaries, strict=True):
-        with np.load(folder / "results.npz") as results:
-            accuracies[report.TITLES[summary["learner"]]] = results["accuracy"][
-                ~results["diverged"]
-            ]
-        paper[report.TITLES[summary["learner"]]] = report.paper_values(summary)
-    figure = figures.plot_comparison(
-        {title: accuracy for title, accuracy in accuracies.items() if len(accuracy)},
-        summaries[0]["benchmark"],
-        {title: values["ra_mean"] for title, values in paper.items() if "ra_mean" in values},
-        {title: values["bti_mean"] for title, values in paper.items() if "bti_mean" in values},
+def _description(workdir: pathlib.Path) -> dict[str, Any] | None:
+    """Return what config.json says, or None of a folder that holds nothing of ours.
+
+    Raises:
+        ValueError: What is there is not of ours.
+    """
+    if workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"workdir is {str(workdir)!r}, which is not a folder.")
+    advice = (
+        "it must be a new folder or one of a run; if this is one, remove it by hand to begin anew."
     )
-    figure.savefig(root / "comparison.png")
-    return root / "comparison.png"
+    path = workdir / "config.json"
+    if not path.exists():
+        if left := [name for name in (*_FILES, "state") if (workdir / name).exists()]:
+            raise ValueError(
+                f"workdir is {str(workdir)!r}, which holds {left[0]} without a config.json; {advice}"
+            )
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, OSError):
+        found = None
+    if not identity.is_described(found):
+        raise ValueError(
+            f"workdir is {str(workdir)!r}, whose config.json is damaged or not one of ours; {advice}"
+        )
+    return found
 
 
-def _describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
-    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {
-        "settings": json.loads(json.dumps(dataclasses.asdict(config))),
-        "data": {
-            "name": dataset.name,
-            "source": dataset.source,
-            "sha256": checksum(dataset),
-        },
-        "versions": {
-            "lamaml_jax": lamaml_jax.__version__,
-            "python": platform.python_version(),
-            **versions,
-        },
-        "device": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
-    }
+def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files that runs have written into `workdir`.
+
+    Raises:
+        ValueError: It holds no run, or something that is not of ours where the run's own files are.
+    """
+    if _description(workdir) is None:
+        return []
+    states = list((workdir / "state").iterdir()) if (workdir / "state").exists() else []
+    for path in states:
+        if path.is_dir() or not path.name.removesuffix(PARTIAL).isdecimal():
+            raise ValueError(
+                f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."
+            )
+    names = [name + ending for name in _FILES for ending in (PARTIAL, "")]
+    return [*states, *(path for name in names if (path := workdir / name).exists())]
 
 
-def _differing(
-    workdir: pathlib.Path, found: Mapping[str, Any], wanted: Mapping[str, Any]
-) -> list[str]:
-    """Name what differs of that which determines the results, to the last bit if the run is to be resumed."""
-    settings = wanted["settings"]
-    names = [name for name in settings if found["settings"].get(name) != settings[name]]
-    if found["data"]["sha256"] != wanted["data"]["sha256"]:
-        names.append("data")
-    if not (workdir / "summary.json").exists():
-        names += [name for name in ("versions", "device") if found[name] != wanted[name]]
-    return names
+def _is_finished(workdir: pathlib.Path) -> bool:
+    return (workdir / "summary.json").exists()
 
 
 def _write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-    """Write a file that is there whole or not at all."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    partial.replace(path)
+    with write_whole(path) as file:
+        file.write(json.dumps(values, indent=2).encode() + b"\n")
 
 
 def _number(value: float) -> float | None:

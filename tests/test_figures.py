@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments import figures
+from experiments import figures, pictures
 
 
 def _accuracy(num_seeds: int, num_tasks: int) -> np.ndarray:
@@ -145,7 +145,7 @@ def test_comparison_says_where_a_metric_is_undefined():
 @pytest.mark.parametrize(
     "num_seeds, num_tasks, sparse", [(1, 1, False), (3, 4, True), (2, 20, False)]
 )
-def test_write_figures_writes_pictures(tmp_path, num_seeds, num_tasks, sparse):
+def test_pictures_of_a_run_are_written(tmp_path, num_seeds, num_tasks, sparse):
     accuracy = _accuracy(num_seeds, num_tasks)
     rates = np.random.default_rng(0).uniform(size=(num_seeds, num_tasks + 1, 2))
     results = {
@@ -155,7 +155,7 @@ def test_write_figures_writes_pictures(tmp_path, num_seeds, num_tasks, sparse):
         "rate_share_nonpositive": rates,
         "layer_names": np.array(["kernel", "bias"]),
     }
-    paths = figures.write_figures(tmp_path / "new" / "folder", results, "title")
+    paths = pictures.draw_run(tmp_path / "new" / "folder", results, "title")
     assert [path.name for path in paths] == [
         "accuracy_matrix.png",
         "task_accuracy.png",
@@ -165,7 +165,7 @@ def test_write_figures_writes_pictures(tmp_path, num_seeds, num_tasks, sparse):
         assert imread(path)[..., :3].std() > 0.01  # Not a blank page.
 
 
-def test_write_figures_leaves_diverged_seeds_out(tmp_path, monkeypatch):
+def test_pictures_of_a_run_leave_diverged_seeds_out(tmp_path, monkeypatch):
     shown = {}
     for name in ("plot_accuracy_matrix", "plot_task_accuracies"):
         plot = getattr(figures, name)
@@ -177,10 +177,10 @@ def test_write_figures_leaves_diverged_seeds_out(tmp_path, monkeypatch):
     accuracy = _accuracy(3, 2)
     accuracy[1] = np.nan
     results = {"accuracy": accuracy, "diverged": np.array([False, True, False])}
-    paths = figures.write_figures(tmp_path, results, "title")
+    paths = pictures.draw_run(tmp_path, results, "title")
     assert [path.name for path in paths] == ["accuracy_matrix.png", "task_accuracy.png"]
     for seen in shown.values():
         np.testing.assert_array_equal(seen, accuracy[[0, 2]])
 
     results["diverged"] = np.ones(3, bool)
-    assert figures.write_figures(tmp_path / "none", results, "title") == []
+    assert pictures.draw_run(tmp_path / "none", results, "title") == []

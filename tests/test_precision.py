@@ -1,5 +1,7 @@
 """Double precision for a whole process, and scores that are no numbers."""
 
+from collections.abc import Iterator
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from helpers import small_keywords
 
+from experiments import runner
 from lamaml_jax import LEARNERS, Learner, networks
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Seed, make_run
@@ -15,12 +18,21 @@ from lamaml_jax.streams import mnist_permutations
 
 def tiny_dataset() -> ImageDataset:
     images = np.random.default_rng(0).integers(0, 256, (60, 4, 4, 1), np.uint8)
+    images[0] = 255  # the image that stands in padding
     labels = np.arange(60, dtype=np.int32) % 10
     return ImageDataset("noise", images[:40], labels[:40], images[40:], labels[40:], "made up")
 
 
+@pytest.fixture
+def doubled() -> Iterator[None]:
+    """Compute in double precision as under JAX_ENABLE_X64, in all threads."""
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
 @pytest.mark.parametrize("name", LEARNERS)
-def test_every_learner_keeps_its_dtypes_in_double_precision(name: str, x64: None) -> None:
+def test_every_learner_keeps_its_dtypes_in_double_precision(name: str, doubled: None) -> None:
     """Traced alone, which is where a loop refuses to carry what has become wider."""
     benchmark = mnist_permutations(
         tiny_dataset(), num_tasks=2, samples_per_task=20, heads="per_task", batch_size=10, epochs=2
@@ -59,6 +71,7 @@ def test_scores_that_are_no_numbers_are_no_accuracy(
 
     def predict(state: None, x: jax.Array, task: jax.Array, key: jax.Array) -> jax.Array:
         own = jnp.where(jnp.arange(len(x))[:, None] == 3, value, 1.0)  # of one image alone
+        own = jnp.where((x == 1).all(axis=1, keepdims=True), jnp.nan, own)  # and of padding
         return jnp.where(mask[task], own, -jnp.inf)
 
     learner = Learner(lambda key, example: None, lambda *_: None, predict)  # type: ignore[arg-type]
@@ -68,3 +81,16 @@ def test_scores_that_are_no_numbers_are_no_accuracy(
     images = jnp.asarray(benchmark.images)
     accuracy = run.evaluate(seed, stream, None, images, jnp.int32(0), jnp.int32(1))
     assert bool(jnp.isnan(accuracy[0])) is diverged
+
+
+def test_a_seed_whose_scores_are_no_numbers_has_diverged_from_then_on() -> None:
+    record = {"diverged": np.zeros(3, bool), "accuracy": np.zeros((3, 3, 2))}
+    row = np.array([[0.5, np.nan], [0.5, 0.25], [0.125, np.nan]])
+    runner._note_accuracy(record, row, 1, 0, 1)  # where only the first task was evaluated
+    assert not record["diverged"].any()
+    runner._note_accuracy(record, row, 2, 0, 2)
+    np.testing.assert_array_equal(record["diverged"], [True, False, True])
+    np.testing.assert_array_equal(record["accuracy"][:, 1], row)
+    np.testing.assert_array_equal(
+        record["accuracy"][:, 2], [[np.nan] * 2, [0.5, 0.25], [np.nan] * 2]
+    )

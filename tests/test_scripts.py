@@ -220,18 +220,22 @@ def test_storage_is_tabled_for_every_learner(capsys: pytest.CaptureFixture[str])
     assert "| La-MAML | – | 629 | 358 | 0 |" in printed
 
 
+def described(settings: dict[str, Any]) -> str:
+    return json.dumps({"settings": settings, "data": {}, "versions": {"lamaml_jax": "0"}})
+
+
 def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(SystemExit, match="holds no finished run"):
         collect.main([str(tmp_path)])
     before = presets.MEASURED_RESULTS.read_bytes()
     settings = dataclasses.asdict(preset("mnist_rotations", "er", num_tasks=3))
-    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    (tmp_path / "config.json").write_text(described(settings))
     (tmp_path / "summary.json").write_text(json.dumps({"data": "mnist_subset"}))
     with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
         collect.main([str(tmp_path)])
     settings["seeds"], settings["stream"]["num_tasks"] = [0, 1, 2, 3, 4], 20
     settings["stream"]["heads"], settings["network"]["precision"] = "shared", "bfloat16"
-    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    (tmp_path / "config.json").write_text(described(settings))
     with pytest.raises(SystemExit, match="it differs in precision, data"):
         collect.main([str(tmp_path)])
     assert presets.MEASURED_RESULTS.read_bytes() == before
@@ -245,7 +249,7 @@ def test_a_collected_run_says_which_seeds_diverged(
     monkeypatch.setattr(presets, "MEASURED_RESULTS", gathered)
     config = dataclasses.replace(preset("mnist_rotations", "la_er"), seeds=(0, 1, 2, 3, 4))
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
-    (tmp_path / "config.json").write_text(json.dumps({"settings": settings}))
+    (tmp_path / "config.json").write_text(described(settings))
     names = ("ra", "la", "bti", "fwt")
     summary = {f"{name}_{kind}": 1.0 for name in names for kind in ("mean", "std")}
     summary |= {f"{part}_seconds": 30.0 for part in ("compile", "train", "eval")}

@@ -11,9 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
-from helpers import compiling_quickly
+from running import run_train
 
 from experiments import presets, train
 
@@ -28,9 +26,7 @@ def script(capsys: pytest.CaptureFixture[str]) -> Script:
     """Run the script with flags in this process; return what it printed."""
 
     def run(*arguments: str) -> str:
-        with flagsaver.flagsaver(), compiling_quickly():
-            flags.FLAGS.unparse_flags()
-            train.main(flags.FLAGS(["train", *arguments]))
+        run_train(*arguments)
         return capsys.readouterr().out
 
     return run

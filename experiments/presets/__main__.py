@@ -1,13 +1,17 @@
 """Print every preset with its command, run time and result, as measured."""
 
 import csv
+import pathlib
+import sys
 
-from experiments import presets
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # for `python experiments/presets`
+
+from experiments import console, presets
 
 
 def main() -> None:
     """Print every preset, with what was measured with it in any protocol and with any heads."""
-    with presets.MEASURED_RESULTS.open() as file:
+    with presets.MEASURED_RESULTS.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     for benchmark, learners in presets.PRESETS.items():
         for learner, preset in learners.items():
@@ -46,4 +50,6 @@ def _result(row: dict[str, str]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    console.prepare()
+    with console.plain_errors():
+        main()

@@ -1,0 +1,107 @@
+"""What a run is: everything that determines its results, to the last bit.
+
+The settings and data say which run it is. To go on with one that was interrupted, the programs that compute it must be
+the same as well; a finished one may be looked at with others.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import textwrap
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax
+import jax
+
+import lamaml_jax
+from experiments.config import Config
+from lamaml_jax.datasets import ImageDataset, checksum
+
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+
+# Those settings of JAX that change numbers: what is drawn, in which precision, and how it is compiled.
+_JAX_SETTINGS = (
+    *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset"),
+    *("jax_high_dynamic_range_gumbel", "jax_threefry_gpu_kernel_lowering"),
+    *("jax_enable_x64", "jax_explicit_x64_dtypes", "jax_numpy_dtype_promotion"),
+    *("jax_default_matmul_precision", "jax_allow_f16_reductions"),
+    *("jax_disable_jit", "jax_disable_most_optimizations", "jax_optimization_level"),
+    *("jax_exec_time_optimization_effort", "jax_compiler_enable_remat_pass"),
+    *("jax_use_direct_linearize", "jax_softmax_custom_jvp", "jax_enable_pgle"),
+)
+_FLAX_SETTINGS = ("flax_fix_rng_separator", "flax_preserve_adopted_names")
+_COMPILER_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
+_HARMLESS_FLAGS = ("--xla_dump", "--xla_force_host_platform_device_count")
+
+
+def describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
+    """Return what config.json holds."""
+    versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    device = jax.devices()[0]
+    description = {
+        "settings": dataclasses.asdict(config),
+        "data": {
+            "name": dataset.name,
+            "source": dataset.source,
+            "sha256": checksum(dataset),
+        },
+        "numerics": {
+            **{name: jax.config.values.get(name) for name in _JAX_SETTINGS},
+            **{name: getattr(flax.config, name, None) for name in _FLAX_SETTINGS},
+        },
+        "versions": {
+            "lamaml_jax": lamaml_jax.__version__,
+            "python": platform.python_version(),
+            **versions,
+        },
+        "device": f"{jax.device_count()} x {device.device_kind}, {device.client.platform_version}",
+        "flags": {name: _flags(os.environ[name]) for name in _COMPILER_FLAGS if name in os.environ},
+    }
+    return json.loads(json.dumps(description, default=str))  # as it is read again
+
+
+def is_described(found: Any) -> bool:
+    """Return whether this is what `describe` returned for some run."""
+    parts = ("settings", "data", "versions")
+    described = isinstance(found, dict) and all(isinstance(found.get(p), dict) for p in parts)
+    return described and "lamaml_jax" in found["versions"]
+
+
+def differences(
+    found: Mapping[str, Any], wanted: Mapping[str, Any], *, finished: bool
+) -> list[str]:
+    """Name what differs of two runs' descriptions, with both values.
+
+    Args:
+        found: Of the run in a work directory.
+        wanted: Of the run asked for.
+        finished: Whether the run's results are only to be shown, and not to be gone on with.
+    """
+    names: list[str] = []
+    for part in ("settings", "numerics"):
+        names += _differing(found.get(part, {}), wanted[part])
+    if found["data"].get("sha256") != wanted["data"]["sha256"]:
+        names.append("data")
+    if not finished:
+        for part in ("versions", "device", "flags"):
+            names += _differing(found.get(part), wanted[part], part)
+    return names
+
+
+def _differing(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        for key in dict.fromkeys([*wanted, *found]):
+            yield from _differing(
+                found.get(key), wanted.get(key), f"{name}.{key}" if name else str(key)
+            )
+    elif found != wanted:
+        was, now = (textwrap.shorten(str(value), 60) for value in (found, wanted))
+        yield f"{name} ({was}, now {now})"
+
+
+def _flags(text: str) -> str:
+    """Return the compiler's flags in one order, without those that change no numbers."""
+    return " ".join(flag for flag in sorted(text.split()) if not flag.startswith(_HARMLESS_FLAGS))

@@ -1,0 +1,66 @@
+"""One process at a time in a work directory."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import platform
+import sys
+from collections.abc import Iterator
+from typing import TextIO
+
+NAME = ".lamaml_jax.lock"
+
+
+@contextlib.contextmanager
+def hold(folder: pathlib.Path) -> Iterator[None]:
+    """Keep other processes out of a work directory, which is made if it is not there, during the block.
+
+    The lock is the system's, which lets go of it when the process ends, however it ends. The file that is locked says
+    who holds it.
+
+    Raises:
+        ValueError: Another process is at work there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / NAME
+    file = _lock(path)
+    if file is None:
+        raise ValueError(
+            f"workdir is {str(folder)!r}, where another process is at work ({_holder(path)}); wait until it ends, "
+            "or take another folder."
+        )
+    with file:
+        file.truncate(0)
+        file.write(f"host {platform.node()}, process {os.getpid()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _lock(path: pathlib.Path) -> TextIO | None:
+    """Return the file, locked as far as its file system can, or None if another process holds it."""
+    while True:
+        file = path.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            return None
+        except OSError as error:
+            print(f"warning: {path.parent} cannot be locked: {error.strerror}", file=sys.stderr)
+            return file
+        # A process that ended in between has removed the file that was opened.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                return file
+        file.close()
+
+
+def _holder(path: pathlib.Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8") or "one that has just started"
+    except FileNotFoundError:
+        return "one that has just ended"

@@ -1,0 +1,86 @@
+"""Picture files of runs, drawn from what is safe on disk, in a style of our own.
+
+Import this where an error may be no more than a warning: what matplotlib finds in its surroundings can fail its import.
+"""
+
+import pathlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments import figures, report, workdirs
+from lamaml_jax.files import write_whole
+
+_SOFTWARE = "lamaml_jax"
+"""What our picture files say they were made with."""
+
+
+def draw_run(
+    directory: pathlib.Path, results: Mapping[str, np.ndarray], title: str
+) -> list[pathlib.Path]:
+    """Write the pictures of one run as PNG files, but for those that are there; leave diverged seeds out.
+
+    Args:
+        directory: Where to write; made if it is not there.
+        results: The arrays of `results.npz`: `accuracy`, `diverged`, and for learners with
+            learnable rates `rate_mean`, `rate_share_nonpositive` and `layer_names`.
+        title: Stands above each picture.
+
+    Returns:
+        The paths of accuracy_matrix.png, task_accuracy.png and, with rates, learning_rates.png;
+        none if all seeds diverged.
+    """
+    whole = ~np.asarray(results["diverged"], dtype=bool)
+    if not whole.any():
+        return []
+    accuracy = results["accuracy"][whole]
+    plots: dict[str, Callable[[], Figure]] = {
+        "accuracy_matrix.png": lambda: figures.plot_accuracy_matrix(accuracy, title),
+        "task_accuracy.png": lambda: figures.plot_task_accuracies(accuracy, title),
+    }
+    if "rate_mean" in results:
+        mean, share = results["rate_mean"][whole], results["rate_share_nonpositive"][whole]
+        names = results["layer_names"]
+        plots["learning_rates.png"] = lambda: figures.plot_learning_rates(mean, share, names, title)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, plot in plots.items():
+        if not (directory / name).exists():
+            _save(directory / name, plot)
+    return [directory / name for name in plots]
+
+
+def draw_comparison(
+    root: pathlib.Path, folders: Sequence[pathlib.Path], summaries: Sequence[Mapping[str, Any]]
+) -> list[pathlib.Path]:
+    """Draw the learners of several finished runs into comparison.png, the paper's values as markers.
+
+    Returns:
+        Its path; none if all seeds of all learners diverged.
+    """
+    accuracies, paper = {}, {}
+    for folder, summary in zip(folders, summaries, strict=True):
+        results = workdirs.read_results(folder)
+        title = report.TITLES[summary["learner"]]
+        if not results["diverged"].all():
+            accuracies[title] = results["accuracy"][~results["diverged"]]
+        paper[title] = report.paper_values(summary)
+    if not accuracies:
+        return []
+    ra, bti = (
+        {title: values[name] for title, values in paper.items() if name in values}
+        for name in ("ra_mean", "bti_mean")
+    )
+    path = root / "comparison.png"
+    if path.exists() and _SOFTWARE.encode() not in path.read_bytes()[:1000]:
+        raise FileExistsError(f"{path} is a picture of others, which stays")
+    _save(path, lambda: figures.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti))
+    return [path]
+
+
+def _save(path: pathlib.Path, plot: Callable[[], Figure]) -> None:
+    # Fonts and LaTeX are looked up when a figure is made, and again when it is saved.
+    with matplotlib.style.context("default"), write_whole(path) as file:
+        plot().savefig(file, format="png", metadata={"Software": _SOFTWARE})
