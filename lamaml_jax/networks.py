@@ -239,7 +239,7 @@ def _options(initializer: Initializer, precision: Precision) -> dict[str, Any]:
     """Return the attributes of a module that stand for these names."""
     checks.choice("initializer", initializer, Initializer)
     checks.choice("precision", precision, Precision)
-    dot_general = products.bfloat16 if precision == "bfloat16" else jax.lax.dot_general
+    dot_general = products.bfloat16 if precision == "bfloat16" else products.float32
     return {"kernel_init": _INITIALIZERS[initializer], "dot_general": dot_general}
 
 

@@ -1,0 +1,81 @@
+"""Products with derivatives of their own are JAX's products: in value, all derivatives, and mapped."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from helpers import assert_close
+
+from lamaml_jax import products
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+OF_TWO = (((1,), (0,)), ((), ()))
+
+
+def operands(rows: int, *batch: int) -> tuple[jax.Array, jax.Array]:
+    rng = np.random.default_rng(rows)
+    return jnp.asarray(rng.normal(size=(*batch, rows, 3))), jnp.asarray(
+        rng.normal(size=(*batch, 3, 2))
+    )
+
+
+def curved(product: Any) -> Any:
+    return lambda a, b: jnp.sum(jnp.sin(product(a, b, OF_TWO)))
+
+
+DERIVATIVES = {
+    "value": lambda f: f,
+    "reverse": lambda f: jax.grad(f, argnums=(0, 1)),
+    "reverse over reverse": lambda f: jax.jacrev(jax.grad(f, argnums=(0, 1)), argnums=(0, 1)),
+    "forward over reverse": lambda f: jax.hessian(f, argnums=(0, 1)),
+    "reverse over forward": lambda f: jax.jacrev(jax.jacfwd(f, argnums=(0, 1)), argnums=(0, 1)),
+}
+
+
+@pytest.mark.parametrize("derivative", DERIVATIVES.values(), ids=DERIVATIVES)
+@pytest.mark.parametrize("rows", [1, 4])
+def test_derivatives_of_any_order_and_mode_are_those_of_jax(
+    rows: int, derivative: Any, x64: None
+) -> None:
+    a, b = operands(rows)
+    found, expected = (
+        jax.jit(derivative(curved(product)))(a, b)
+        for product in (products.float32, jax.lax.dot_general)
+    )
+    assert_close(found, expected, 1e-12)
+
+
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+@pytest.mark.parametrize("rows", [1, 4])
+def test_it_maps_before_and_after_it_is_differentiated(
+    rows: int, axes: tuple[int | None, int | None], x64: None
+) -> None:
+    a, b = operands(rows, 5)
+    a, b = (x[0] if axis is None else x for x, axis in zip((a, b), axes, strict=True))
+    first, second = (
+        [
+            jax.vmap(jax.grad(f, argnums=(0, 1)), axes)(a, b),
+            jax.grad(lambda a, b, f=f: jax.vmap(f, axes)(a, b).sum(), argnums=(0, 1))(a, b),
+        ]
+        for f in (curved(products.float32), curved(jax.lax.dot_general))
+    )
+    assert_close(first, second, 1e-12)
+
+
+def test_a_weight_gradient_of_one_example_is_no_product_to_be_written() -> None:
+    a, b = (x.astype(jnp.float32) for x in operands(1))
+    found = str(jax.make_jaxpr(jax.grad(curved(products.float32), argnums=1))(a, b))
+    assert found.count("matrix_product") == 2
+    lowered = jax.jit(jax.grad(curved(products.float32), argnums=1)).lower(a, b).as_text()
+    assert lowered.count("dot_general") == 1  # that of the value
+
+
+def test_other_products_are_left_to_jax() -> None:
+    a, b = operands(4)
+    transposed = (((1,), (1,)), ((), ()))
+    assert_close(products.float32(a, b.T, transposed), a @ b)
+    with pytest.raises(ValueError, match="dimension_numbers is .* must be a matrix times a matrix"):
+        products.bfloat16(a, b.T, transposed)
