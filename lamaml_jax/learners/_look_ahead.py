@@ -83,12 +83,21 @@ def look_ahead_learner(
     )
 
     def update(key: chex.PRNGKey, state: State, batch: Batch) -> tuple[State, Info]:
+        keys = jax.vmap(jax.random.split)(jax.random.split(key, glances))
+        key_draws, key_push = keys[:, 0], keys[0, 1]
         is_new = batch.valid & (True if push_epochs == "every" else batch.first_epoch)
+        # What is drawn stays outside the loop over glances, which would copy the memory for each of them.
+        first = draw(key_draws[0], state.memory, batch)
+        kept = replay.add_reservoir(
+            key_push, state.memory, batch._replace(valid=is_new), age_inclusive=age_inclusive
+        )
+        later = jax.lax.map(lambda key: draw(key, kept, batch), key_draws[1:])
+        drawn = jax.tree.map(
+            lambda one, others: jnp.concatenate([jnp.asarray(one)[None], others]), first, later
+        )
 
-        def glance(state: State, inputs: tuple[jax.Array, jax.Array]) -> tuple[State, Info]:
-            index, key = inputs
-            key_draw, key_push = jax.random.split(key)
-            incoming, replayed = draw(key_draw, state.memory, batch)
+        def glance(state: State, drawn: tuple[Batch, Batch]) -> tuple[State, Info]:
+            incoming, replayed = drawn
             pieces = split(incoming, inner_steps)
             loss, grads, lr_grads = hypergradients(
                 loss_fn,
@@ -107,14 +116,9 @@ def look_ahead_learner(
             info = {"loss": loss, "gradient_norm": norm}
             if hasattr(state, "lrs"):
                 info["lr_gradient_norm"] = lr_norm
-            offered = batch._replace(valid=is_new & (index == 0))
-            kept = replay.add_reservoir(
-                key_push, state.memory, offered, age_inclusive=age_inclusive
-            )
-            return outer_step(state, grads, lr_grads)._replace(memory=kept), info
+            return outer_step(state, grads, lr_grads), info
 
-        keys = jax.random.split(key, glances)
-        state, infos = jax.lax.scan(glance, state, (jnp.arange(glances), keys))
+        state, infos = jax.lax.scan(glance, state._replace(memory=kept), drawn)
         return state, jax.tree.map(lambda values: values[-1], infos)
 
     return Learner(init, update, task_predict(model.apply, setting.class_mask))
