@@ -9,13 +9,17 @@ Dimensions: S runs, D devices.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from lamaml_jax import checks
+
+RunMapping: TypeAlias = Literal["one_by_one", "batched"]
 
 _AXIS = "runs"
 
@@ -29,20 +33,30 @@ def run_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.array(jax.devices() if devices is None else devices), (_AXIS,))
 
 
-def over_runs(function: Callable[..., Any], mesh: Mesh, num_runs: int) -> jax.stages.Wrapped:
+def over_runs(
+    function: Callable[..., Any], mesh: Mesh, num_runs: int, *, mapping: RunMapping | None = None
+) -> jax.stages.Wrapped:
     """Return a jitted `mapped(runs, shared)` that calls `function(*run, *shared)` for every run.
 
     Args:
         function: Of one run, pure.
         mesh: From `run_mesh`.
         num_runs: S.
+        mapping: How a device maps its runs: "one_by_one", or "batched" with vmap, which rounds otherwise and computes
+            its padding as well. None takes the former on CPU and the latter elsewhere.
 
     Returns:
         A function of a tuple `runs` of pytrees, mapped over their leading axis as `place` lays it out, and of a
         tuple `shared` of pytrees that all runs see whole. It returns the results stacked in the same way.
+
+    Raises:
+        ValueError: `mapping` is not one of its choices.
     """
     on_cpu = mesh.devices.flat[0].platform == "cpu"
-    map_runs = _one_by_one if on_cpu else _batched
+    if mapping is None:
+        mapping = "one_by_one" if on_cpu else "batched"
+    checks.choice("mapping", mapping, RunMapping)
+    map_runs = {"one_by_one": _one_by_one, "batched": _batched}[mapping]
 
     def shard(runs: tuple[Any, ...], shared: tuple[Any, ...]) -> Any:
         per_device = len(jax.tree.leaves(runs)[0])

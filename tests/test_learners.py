@@ -29,6 +29,7 @@ from helpers import (
 )
 
 from lamaml_jax import LEARNERS, Batch, Learner
+from lamaml_jax.parallel import collect, over_runs, place, run_mesh
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -146,25 +147,24 @@ def test_a_task_changes_what_is_predicted(case: Case) -> None:
     assert differs(before, after)
 
 
-def test_seeds_under_vmap_and_batches_under_scan_learn_what_a_loop_learns(case: Case) -> None:
-    keys = jax.random.split(KEY, (2, 3))
-    batches = [[make_batch(3 * seed + step, task=1) for step in range(3)] for seed in range(2)]
-
-    def alone(seed: int) -> tuple[Any, Any]:
-        state = case.start
-        for key, batch in zip(keys[seed], batches[seed], strict=True):
-            state, info = case.update(key, state, batch)
-        return state, info
-
-    def scanned(keys: jax.Array, batches: Batch) -> tuple[Any, Any]:
-        def step(state: Any, inputs: tuple[chex.PRNGKey, Batch]) -> tuple[Any, Any]:
-            return case.learner.update(inputs[0], state, inputs[1])
-
-        state, infos = jax.lax.scan(step, case.start, (keys, batches))
-        return state, jax.tree.map(lambda values: values[-1], infos)
-
-    together = jax.jit(jax.vmap(scanned))(keys, stack([stack(seed) for seed in batches]))
-    assert_close(together, stack([alone(0), alone(1)]))
+def test_batched_runs_make_the_updates_that_runs_one_by_one_make(case: Case) -> None:
+    """Accelerators batch runs. From the same state both ways agree; over many updates rounding may tell them apart."""
+    mesh = run_mesh()
+    one_by_one, batched = (
+        over_runs(case.learner.update, mesh, 3, mapping=mapping)
+        for mapping in ("one_by_one", "batched")
+    )
+    key, start = jax.random.key(1), train(case, num_tasks=1)
+    states = place(stack([start] * 3), mesh)
+    for step in range(2):
+        keys = jax.random.split(jax.random.fold_in(key, step), 3)
+        batches = stack([make_batch(10 * run + step, task=1) for run in range(3)])
+        runs = (*place((keys,), mesh), states, *place((batches,), mesh))
+        updated, expected = (collect(update(runs, ()), 3) for update in (batched, one_by_one))
+        assert_close(updated, expected)
+        alone = case.update(keys[2], jax.tree.map(lambda a: a[2], states), make_batch(20 + step, 1))
+        assert_close(jax.tree.map(lambda a: a[2], expected), alone)
+        states = place(expected[0], mesh)
 
 
 def test_what_stands_in_padding_changes_nothing(case: Case) -> None:
