@@ -260,7 +260,7 @@ def clip_by_global_norm(
     if max_norm is None:
         return grads, norm
     scale = jnp.minimum(1.0, max_norm / (norm + 1e-6))
-    return jax.tree.map(lambda g: scale * g, grads), norm
+    return jax.tree.map(lambda g: scale.astype(g.dtype) * g, grads), norm
 
 
 def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
