@@ -62,8 +62,8 @@ class Batch(NamedTuple):
         task: Task ids `[B]` in `[0, T)`.
         valid: bool `[B]`; an invalid row is padding, which comes last, and changes nothing.
         first_epoch: bool scalar: these examples are seen for the first time.
-        progress: Scalar in [0, 1), the share of the epoch that lies behind; None where nobody knows, which methods
-            that anneal within an epoch (HAT) refuse.
+        progress: Scalar in [0, 1), the share of the epoch that lies behind; None lets methods that anneal within an
+            epoch (HAT) count batches themselves.
     """
 
     x: jax.Array

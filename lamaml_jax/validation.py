@@ -40,7 +40,8 @@ def check_batch(
         Traceback (most recent call last):
         ValueError: y[1] is 0; it must be a label of task 1, one of 2, 3.
     """
-    x, y, task, valid, first_epoch, progress = (np.asarray(field) for field in batch)
+    x, y, task, valid, first_epoch = (np.asarray(field) for field in batch[:5])
+    progress = np.asarray(0 if batch.progress is None else batch.progress)
     _check_dtypes(x, y, task, valid, first_epoch)
     _check_shapes(x, y, task, valid, None if task_data else setting.batch_size)
     _check_scalars(first_epoch, progress)

@@ -236,12 +236,19 @@ def test_with_open_gates_it_is_online(
     )
 
 
-def test_without_the_share_of_the_epoch_a_batch_is_refused() -> None:
+def test_batches_without_progress_anneal_by_their_number() -> None:
     learner = hat(MLP, SETTING)
-    example = make_batch(0, progress=None)
-    state = learner.init(KEY, example)
-    with pytest.raises(ValueError, match=r"^progress is None; for hat every batch must have"):
-        jax.jit(learner.update)(KEY, state, example)
+    update, end_task = jax.jit(learner.update), jax.jit(learner.end_task)
+    told = untold = learner.init(KEY, make_batch(0))
+    for task in range(2):
+        for i in range(2 * NUM_BATCHES):  # two epochs
+            progress = jnp.float32(i % NUM_BATCHES / NUM_BATCHES)
+            told, _ = update(KEY, told, make_batch(i, task, progress=progress))
+            untold, _ = update(KEY, untold, make_batch(i, task, progress=None))
+            nothing = make_batch(i, task, progress=None, valid=jnp.zeros(BATCH_SIZE, bool))
+            untold, _ = update(KEY, untold, nothing)
+        told, untold = (end_task(KEY, state, None) for state in (told, untold))
+    assert_close(untold, told, 1e-6)
 
 
 def test_where_an_epoch_is_one_batch_the_slope_is_the_highest() -> None:

@@ -25,8 +25,8 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
         ("icarl", {"memory": 30}, 30 * (SLOT + 2 * FLOAT + 1) + NUM_TASKS * FLOAT, 0, 0),
         ("bgd", {}, 0, FLOAT * NUM_WEIGHTS, 0),
         ("ucb", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
-        # An embedding of every hidden unit for every task, and which tasks were trained and ended.
-        ("hat", {}, 0, 0, NUM_TASKS * (FLOAT * HIDDEN + 2)),
+        # An embedding of every hidden unit for every task, which were trained and ended, and a count of batches.
+        ("hat", {}, 0, 0, NUM_TASKS * (FLOAT * HIDDEN + 2) + FLOAT),
         ("meta_bgd", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
         (
             "meta_bgd",

@@ -38,12 +38,14 @@ class HatState(NamedTuple):
         embeddings: e, one array `[T, N]` per gated layer; a task's gates are sigmoid(s e).
         trained: bool `[T]`, the tasks trained since a task ended last.
         ended: bool `[T]`, the tasks that have ended, whose gates at s_max hold the weights.
+        batches: int32 scalar, the batches since a task ended last.
     """
 
     params: Params
     embeddings: tuple[jax.Array, ...]
     trained: jax.Array
     ended: jax.Array
+    batches: jax.Array
 
 
 @learner_factory
@@ -66,7 +68,8 @@ def hat(
 
         s = 1 / s_max + (s_max - 1 / s_max) b / (B - 1),  b = 0..B-1,
 
-    or s_max where an epoch is one batch. (Released: b / B, which never gets to s_max.) With m the cumulative mask, the
+    or s_max where an epoch is one batch. (Released: b / B, which never gets to s_max.) Batches that do not tell their
+    `progress` are counted from the last task's end. With m the cumulative mask, the
     largest gates at s_max over the other tasks that have ended, a step descends
 
         cross-entropy + sparsity * sum_i a_i (1 - m_i) / sum_i (1 - m_i)   (eqs. 4 and 5)
@@ -101,7 +104,7 @@ def hat(
         predicted through its initial embedding.
 
     Raises:
-        ValueError: A static argument is out of its range, the model has no gates, or a batch's `progress` is None.
+        ValueError: A static argument is out of its range, or the model has no gates.
 
     Reference:
         Serra, Suris, Miron and Karatzoglou, "Overcoming Catastrophic Forgetting with Hard Attention to the Task",
@@ -128,8 +131,9 @@ def hat(
             jax.random.normal(k, (setting.num_tasks, units))
             for k, units in zip(keys, model.gate_sizes, strict=True)
         )
-        none = [jnp.zeros(setting.num_tasks, bool) for _ in range(2)]
-        return HatState(model.init(key_params, example.x), embeddings, *none)
+        trained, ended = (jnp.zeros(setting.num_tasks, bool) for _ in range(2))
+        params = model.init(key_params, example.x)
+        return HatState(params, embeddings, trained, ended, jnp.int32(0))
 
     def final_gates(embedding: jax.Array) -> jax.Array:
         if binarise:
@@ -145,7 +149,10 @@ def hat(
         return loss_fn(params, piece) + sparsity * _share_of_free_units(gates, mask)
 
     def update(key: chex.PRNGKey, state: HatState, batch: Batch) -> tuple[HatState, Info]:
-        s = _slope(batch.progress, setting.batches_per_epoch, s_max)
+        progress = batch.progress
+        if progress is None:
+            progress = state.batches % setting.batches_per_epoch / setting.batches_per_epoch
+        s = _slope(progress, setting.batches_per_epoch, s_max)
 
         def use(key: chex.PRNGKey, state: HatState, piece: Batch) -> tuple[HatState, Info]:
             holds_examples = piece.valid.any()
@@ -188,12 +195,13 @@ def hat(
             state = state._replace(trained=state.trained.at[row].set(True, mode="drop"))
             return state, jax.tree.map(jnp.mean, infos)
 
+        state = state._replace(batches=state.batches + batch.valid.any())
         return scan_pieces(use, key, state, batch, examples_per_step)
 
     def end_task(key: chex.PRNGKey, state: HatState, data: Batch | None) -> HatState:
-        return state._replace(
-            trained=jnp.zeros_like(state.trained), ended=state.ended | state.trained
-        )
+        nothing = jax.tree.map(jnp.zeros_like, (state.trained, state.batches))
+        ended = state.ended | state.trained
+        return HatState(state.params, state.embeddings, nothing[0], ended, nothing[1])
 
     def predict(
         state: HatState, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
@@ -206,13 +214,9 @@ def hat(
 
 
 def _slope(
-    progress: jax.Array | float | None, batches_per_epoch: int, s_max: jax.Array | float
+    progress: jax.Array | float, batches_per_epoch: int, s_max: jax.Array | float
 ) -> jax.Array | float:
     """Return s for a batch whose share of the epoch behind it is `progress`."""
-    if progress is None:
-        raise ValueError(
-            "progress is None; for hat every batch must have the share of the epoch behind it, in [0, 1)."
-        )
     if batches_per_epoch == 1:  # there is no earlier batch to anneal from
         return s_max
     done = jnp.minimum(progress * batches_per_epoch / (batches_per_epoch - 1), 1.0)
