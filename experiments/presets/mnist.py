@@ -40,6 +40,11 @@ _LA_ER = {
 }
 
 
+def _of_mer(keywords: Mapping[str, Any], paper: Mapping[str, Any] | None = None) -> Preset:
+    """Return a preset of MER's scripts, whose networks start from Xavier's uniform weights."""
+    return Preset(keywords, paper or {}, network={"initializer": "xavier_uniform"})
+
+
 def _look_ahead(paper: Mapping[str, Any] | None = None, **values: Any) -> Preset:
     return Preset({**_RELEASED, **values}, {**_TEXT, **(paper or {})})
 
@@ -51,16 +56,16 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "sync_la_maml": _look_ahead(lr_init=0.15, lr_lr=0.1, outer_lr=0.3, glances=5, memory=200),
         "c_maml": _look_ahead(inner_lr=0.1, outer_lr=0.1, glances=5, memory=200),
-        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, TEXT_GLANCES),
-        "mer": Preset(
+        "er": _of_mer({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, TEXT_GLANCES),
+        "mer": _of_mer(
             {
                 **{"lr": 0.1, "within_batch_lr": 0.01, "across_batch_lr": 1.0},
                 **{"replay_batch": 10, "batches_per_example": 5, "memory": 200},
             },
             TEXT_REPLAY,
         ),
-        "gem": Preset({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
-        "ewc": Preset({**_MER_FISHER, "lr": 0.001, "penalty": 200.0}),
+        "gem": _of_mer({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
+        "ewc": _of_mer({**_MER_FISHER, "lr": 0.001, "penalty": 200.0}),
         "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.1, "lr_lr": 0.03}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 200, "lr": 0.003, "replay_batch": 50}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 0.3, "std_init": 0.05}),
@@ -79,7 +84,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         "icarl": Preset(
             {"memory": 200, "lr": 0.1, "memory_strength": 0.3, "features": "penultimate"}
         ),
-        "online": Preset({**_ONE_BY_ONE, "lr": 0.0003}),
+        "online": _of_mer({**_ONE_BY_ONE, "lr": 0.0003}),
         "iid": Preset({"lr": 0.1}),
     },
     "mnist_permutations": {
@@ -88,16 +93,16 @@ MNIST: dict[str, dict[str, Preset]] = {
         ),
         "sync_la_maml": _look_ahead(lr_init=0.15, lr_lr=0.1, outer_lr=0.1, glances=5, memory=200),
         "c_maml": _look_ahead(inner_lr=0.03, outer_lr=0.1, glances=5, memory=200),
-        "er": Preset({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, TEXT_GLANCES),
-        "mer": Preset(
+        "er": _of_mer({**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 10, "memory": 200}, TEXT_GLANCES),
+        "mer": _of_mer(
             {
                 **{"lr": 0.03, "within_batch_lr": 0.03, "across_batch_lr": 1.0},
                 **{"replay_batch": 10, "batches_per_example": 10, "memory": 200},
             },
             TEXT_REPLAY,
         ),
-        "gem": Preset({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
-        "ewc": Preset({**_MER_FISHER, "lr": 0.01, "penalty": 20.0}),
+        "gem": _of_mer({**_ONE_BY_ONE, "lr": 0.01, "margin": 0.0, "memory": 200}),
+        "ewc": _of_mer({**_MER_FISHER, "lr": 0.01, "penalty": 20.0}),
         "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.1, "lr_lr": 0.03}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 200, "lr": 0.01, "replay_batch": 10}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 10.0, "std_init": 0.02}),
@@ -116,26 +121,26 @@ MNIST: dict[str, dict[str, Preset]] = {
         "icarl": Preset(
             {"memory": 200, "lr": 0.1, "memory_strength": 1.0, "features": "penultimate"}
         ),
-        "online": Preset({**_ONE_BY_ONE, "lr": 0.003}),
+        "online": _of_mer({**_ONE_BY_ONE, "lr": 0.003}),
         "iid": Preset({"lr": 0.1}),
     },
     "mnist_many_permutations": {
         "la_maml": _look_ahead(lr_init=0.1, lr_lr=0.1, glances=10, memory=500),
         "sync_la_maml": _look_ahead(lr_init=0.03, lr_lr=0.1, outer_lr=0.03, glances=10, memory=500),
         "c_maml": _look_ahead(inner_lr=0.03, outer_lr=0.15, glances=5, memory=500),
-        "er": Preset(
+        "er": _of_mer(
             {**_ONE_BY_ONE, "lr": 0.1, "replay_batch": 25, "memory": 500},
             {**TEXT_GLANCES, "replay_batch": 10},
         ),
-        "mer": Preset(
+        "mer": _of_mer(
             {
                 **{"lr": 0.03, "within_batch_lr": 0.03, "across_batch_lr": 1.0},
                 **{"replay_batch": 5, "batches_per_example": 10, "memory": 500},
             },
             TEXT_REPLAY,
         ),
-        "gem": Preset({**_ONE_BY_ONE, "lr": 0.003, "margin": 0.1, "memory": 500}),
-        "ewc": Preset({**_MER_FISHER, "lr": 0.003, "penalty": 2.0}),
+        "gem": _of_mer({**_ONE_BY_ONE, "lr": 0.003, "margin": 0.1, "memory": 500}),
+        "ewc": _of_mer({**_MER_FISHER, "lr": 0.003, "penalty": 2.0}),
         "la_er": Preset({**_LA_ER, "memory": 500, "lr_init": 0.1, "lr_lr": 0.03}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 500, "lr": 0.01, "replay_batch": 10}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 10.0, "std_init": 0.02}),
@@ -154,7 +159,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         "icarl": Preset(
             {"memory": 500, "lr": 0.1, "memory_strength": 1.0, "features": "penultimate"}
         ),
-        "online": Preset({**_ONE_BY_ONE, "lr": 0.003}),
+        "online": _of_mer({**_ONE_BY_ONE, "lr": 0.003}),
         "iid": Preset({"lr": 0.1}),
     },
 }
