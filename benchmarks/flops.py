@@ -7,6 +7,8 @@ from typing import Any
 import jax
 from jax.extend import core
 
+from lamaml_jax import products
+
 
 def product_flops(function: Callable[..., Any], *args: Any) -> int:
     """Return the floating-point operations (two per multiply-add) of all matrix products in `function(*args)`.
@@ -21,12 +23,16 @@ def _flops(jaxpr: core.Jaxpr) -> int:
 
 
 def _equation_flops(equation: core.JaxprEqn) -> int:
-    if equation.primitive.name == "dot_general":
-        ((contracted, _), _) = equation.params["dimension_numbers"]
-        lhs, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape  # type: ignore[attr-defined]
-        return 2 * math.prod(out) * math.prod(lhs[i] for i in contracted)
-    inner = sum(_flops(jaxpr) for jaxpr in _sub_jaxprs(equation.params))
-    return inner * equation.params.get("length", 1)
+    match equation.primitive.name:
+        case "dot_general":
+            ((contracted, _), _) = equation.params["dimension_numbers"]
+        case products.PRIMITIVE:
+            contracted = products.CONTRACTED[equation.params["form"]][:1]
+        case _:
+            inner = sum(_flops(jaxpr) for jaxpr in _sub_jaxprs(equation.params))
+            return inner * equation.params.get("length", 1)
+    lhs, out = equation.invars[0].aval.shape, equation.outvars[0].aval.shape  # type: ignore[attr-defined]
+    return 2 * math.prod(out) * math.prod(lhs[i] for i in contracted)
 
 
 def _sub_jaxprs(params: dict[str, Any]) -> list[core.Jaxpr]:

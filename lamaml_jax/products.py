@@ -15,8 +15,12 @@ import jax.numpy as jnp
 from jax.extend import core
 from jax.interpreters import ad, batching, mlir
 
-# What is contracted in a @ b, a @ b.T and a.T @ b.
-_CONTRACTED = {"nn": (1, 0), "nt": (1, 1), "tn": (0, 0)}
+PRIMITIVE = "matrix_product"
+"""The name of the products in a jaxpr; their parameter `form` is one of those below."""
+
+CONTRACTED = {"nn": (1, 0), "nt": (1, 1), "tn": (0, 0)}
+"""The axes that are contracted in a @ b, a @ b.T and a.T @ b."""
+
 _OF_TWO_MATRICES = (((1,), (0,)), ((), ()))
 
 
@@ -76,13 +80,13 @@ def _compute(
     elif form == "tn" and len(a) == 1:
         # Elementwise, XLA fuses it into what it is read by, and a gradient of one example is never written.
         return a[0][:, None] * b[0][None, :]
-    (of_a, of_b) = _CONTRACTED[form]
+    (of_a, of_b) = CONTRACTED[form]
     dimensions = (((of_a,), (of_b,)), ((), ()))
     return jax.lax.dot_general(a, b, dimensions, precision, preferred_element_type=dtype)
 
 
 def _shape(a: Any, b: Any, *, form: str, **_: Any) -> jax.core.ShapedArray:
-    of_a, of_b = _CONTRACTED[form]
+    of_a, of_b = CONTRACTED[form]
     return jax.core.ShapedArray((a.shape[1 - of_a], b.shape[1 - of_b]), a.dtype)
 
 
@@ -102,7 +106,7 @@ def _batched(operands: Any, axes: Any, **how: Any) -> tuple[jax.Array, int]:
     return jax.vmap(functools.partial(_compute, **how), axes)(*operands), 0
 
 
-_product_p = core.Primitive("matrix_product")
+_product_p = core.Primitive(PRIMITIVE)
 _product_p.def_impl(jax.jit(_compute, static_argnames=("form", "precision", "is_rounded")))
 _product_p.def_abstract_eval(_shape)
 ad.defbilinear(_product_p, _gradient_of_a, _gradient_of_b)

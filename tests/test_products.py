@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers import assert_close
 
+from benchmarks.flops import product_flops
 from lamaml_jax import products
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -79,3 +80,10 @@ def test_other_products_are_left_to_jax() -> None:
     assert_close(products.float32(a, b.T, transposed), a @ b)
     with pytest.raises(ValueError, match="dimension_numbers is .* must be a matrix times a matrix"):
         products.bfloat16(a, b.T, transposed)
+
+
+@pytest.mark.parametrize("product", [products.float32, products.bfloat16, jax.lax.dot_general])
+def test_their_operations_are_counted(product: Any) -> None:
+    a, b = operands(4)
+    both = jax.grad(curved(product), argnums=(0, 1))
+    assert product_flops(both, a, b) == 3 * 2 * 4 * 3 * 2
