@@ -1,6 +1,7 @@
 """The settings of every learner: which may be traced, that each one counts, and one sentence for a bad one."""
 
 import inspect
+import math
 import re
 import typing
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from helpers import BATCH_SIZE, MODEL, SETTING, build, make_batch, small_keywords, task_data
 
@@ -91,7 +93,8 @@ def bad_settings() -> list[tuple[str, str, Any, str]]:
     ]
     bad = []
     for name, factory in LEARNERS.items():
-        _, static = part_floats(factory, {})
+        floats, static = part_floats(factory, {})
+        bad += [(name, k, v, "") for k in floats for v in (-1.0, math.inf, "0.1", True)]
         bad += [(name, k, value, allowed) for k, value, allowed in known_bad if k in static]
         for keyword, default in static.items():
             if isinstance(default, str):
@@ -105,6 +108,26 @@ def bad_settings() -> list[tuple[str, str, Any, str]]:
 def test_a_bad_setting_gets_one_sentence(name: str, keyword: str, value: Any, allowed: str) -> None:
     with pytest.raises(ValueError, match=rf"^{keyword} is {value!r}; it must .*{allowed}.*\.$"):
         build(name, **{keyword: value})
+
+
+@every_learner
+def test_numpys_numbers_and_arrays_of_one_are_settings_as_pythons_are(name: str) -> None:
+    floats, static = part_floats(LEARNERS[name], small_keywords(name))
+    as_numpys = {k: np.int64(v) for k, v in static.items() if type(v) is int}
+    for convert in (np.float32, np.float64, jnp.asarray):
+        learner = LEARNERS[name](
+            MODEL, SETTING, **as_numpys, **{k: convert(v) for k, v in floats.items()}
+        )
+        jax.eval_shape(
+            lambda key, batch, learner=learner: learner.update(
+                key, learner.init(key, batch), batch
+            ),
+            KEY,
+            make_batch(0),
+        )
+    keyword = next(iter(floats))
+    with pytest.raises(ValueError, match=f"^{keyword} is .*; it must be "):
+        LEARNERS[name](MODEL, SETTING, **{keyword: jnp.float32(jnp.nan)})
 
 
 @pytest.mark.parametrize("name", ["la_maml", "sync_la_maml", "c_maml"])

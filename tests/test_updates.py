@@ -274,3 +274,20 @@ def test_any_pytree_and_a_hand_written_loss_work_in_double_precision(
     chex.assert_trees_all_equal_shapes_and_dtypes(lr_grads, problem.lrs)
     assert loss.dtype == jnp.float64
     chex.assert_tree_all_finite((loss, grads, lr_grads))
+
+
+@pytest.mark.parametrize("name", ["order", "meta_loss_at"])
+def test_an_unknown_choice_gets_one_sentence(name: str) -> None:
+    arguments = jnp.vdot, jnp.zeros(2), 1.0, [jnp.ones(2)], jnp.ones(2)
+    for function in (meta_objective, hypergradients):
+        with pytest.raises(ValueError, match=f"^{name} is 'First'; it must be one of '"):
+            function(*arguments, **{name: "First"})
+    with pytest.raises(ValueError, match="^order is 'First'; it must be one of 'first', 'second'"):
+        lookahead(*arguments[:4], order="First")
+
+
+def test_pieces_that_hold_nothing_do_not_count() -> None:
+    pieces = [jnp.ones(2), jnp.zeros(2)]
+    is_filled = jnp.array([True, False])
+    found = hypergradients(jnp.vdot, jnp.ones(2), 0.1, pieces, jnp.ones(2), is_filled=is_filled)
+    assert_close(found, hypergradients(jnp.vdot, jnp.ones(2), 0.1, pieces[:1], jnp.ones(2)), 1e-6)
