@@ -49,21 +49,47 @@ def test_derivatives_of_any_order_and_mode_are_those_of_jax(
     assert_close(found, expected, 1e-12)
 
 
-@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0)])
+@pytest.mark.parametrize("axes", [(0, 0), (0, None), (None, 0), (1, 2)])
 @pytest.mark.parametrize("rows", [1, 4])
-def test_it_maps_before_and_after_it_is_differentiated(
-    rows: int, axes: tuple[int | None, int | None], x64: None
+@pytest.mark.parametrize("product", [products.float32, products.bfloat16])
+def test_mapped_before_or_after_differentiation_it_is_the_same_product(
+    product: Any, rows: int, axes: tuple[int | None, int | None]
 ) -> None:
-    a, b = operands(rows, 5)
-    a, b = (x[0] if axis is None else x for x, axis in zip((a, b), axes, strict=True))
-    first, second = (
-        [
-            jax.vmap(jax.grad(f, argnums=(0, 1)), axes)(a, b),
-            jax.grad(lambda a, b, f=f: jax.vmap(f, axes)(a, b).sum(), argnums=(0, 1))(a, b),
-        ]
-        for f in (curved(products.float32), curved(jax.lax.dot_general))
-    )
-    assert_close(first, second, 1e-12)
+    single = [x.astype(jnp.float32) for x in operands(rows, 5)]
+    f = curved(product)
+    one_by_one = [
+        jax.grad(f, argnums=(0, 1))(
+            *(x[0 if i is None else k] for x, i in zip(single, axes, strict=True))
+        )
+        for k in range(5)
+    ]
+    stacked = [jnp.stack(gradients) for gradients in zip(*one_by_one, strict=True)]
+    mapped = [
+        x[0] if i is None else jnp.moveaxis(x, 0, i) for x, i in zip(single, axes, strict=True)
+    ]
+    assert_close(jax.vmap(jax.grad(f, argnums=(0, 1)), axes)(*mapped), tuple(stacked), 1e-6)
+    together = jax.grad(lambda a, b: jax.vmap(f, axes)(a, b).sum(), argnums=(0, 1))(*mapped)
+    expected = [
+        x.sum(axis=0) if i is None else jnp.moveaxis(x, 0, i)
+        for x, i in zip(stacked, axes, strict=True)
+    ]
+    # In half precision the sum over what shares an operand is one product, of which each gradient is rounded.
+    is_rounded = product is products.bfloat16 and None in axes
+    assert_close(together, tuple(expected), 1e-2 if is_rounded else 1e-5)
+
+
+def test_it_takes_the_precision_of_where_it_is_traced() -> None:
+    a, b = (x.astype(jnp.float32) for x in operands(4))
+
+    def lowered(product: Any) -> str:
+        def f(a: jax.Array, b: jax.Array) -> jax.Array:
+            with jax.default_matmul_precision("highest"):
+                return product(a, b, OF_TWO)
+
+        return jax.jit(f).lower(a, b).as_text()
+
+    for product in (products.float32, jax.lax.dot_general):
+        assert "precision = [HIGHEST, HIGHEST]" in lowered(product)
 
 
 def test_a_weight_gradient_of_one_example_is_no_product_to_be_written() -> None:
@@ -78,6 +104,9 @@ def test_other_products_are_left_to_jax() -> None:
     a, b = operands(4)
     transposed = (((1,), (1,)), ((), ()))
     assert_close(products.float32(a, b.T, transposed), a @ b)
+    halves = (x.astype(jnp.bfloat16) for x in (a, b))
+    wide = products.float32(*halves, OF_TWO, preferred_element_type=jnp.float32)
+    assert wide.dtype == jnp.float32
     with pytest.raises(ValueError, match="dimension_numbers is .* must be a matrix times a matrix"):
         products.bfloat16(a, b.T, transposed)
 
