@@ -5,7 +5,6 @@ else is static and checked by the factory itself.
 """
 
 import difflib
-import functools
 import inspect
 import math
 import numbers
@@ -96,15 +95,14 @@ def _check_float(name: str, value: Any, kind: Any) -> None:
     if value is None and type(None) in _union(kind):
         return
     allowed = typing.cast(Range, _range(kind))
-    is_number = not isinstance(value, bool | np.bool_) and isinstance(value, numbers.Real)
-    is_scalar = isinstance(value, np.ndarray | jax.Array) and value.shape == ()
-    if not is_number and not is_scalar:
+    number = value[()] if isinstance(value, np.ndarray) and value.shape == () else value
+    is_array = isinstance(number, jax.Array) and number.shape == () and number.dtype != bool
+    if not is_array and (isinstance(number, bool) or not isinstance(number, numbers.Real)):
         raise ValueError(f"{name} is {value!r}; it must be {allowed.text}.")
     if not math.isfinite(value) or not allowed.contains(float(value)):
         raise ValueError(f"{name} is {value}; it must be {allowed.text}.")
 
 
-@functools.cache
 def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotation of every keyword that has a value in text form."""
     hints = typing.get_type_hints(factory, include_extras=True)

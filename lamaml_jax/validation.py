@@ -22,8 +22,8 @@ def check_batch(
     Args:
         setting: The stream's static facts.
         batch: The examples, as numpy or jax arrays.
-        one_task: Refuse a batch that holds several tasks, as the methods that keep something per task need it (see
-            `Learner`); False for the others, and for mixed streams.
+        one_task: Refuse a batch that holds several tasks, as GEM, A-GEM and HAT need it (see `Learner`); False for the
+            others, and for mixed streams.
         task_data: Whether this is a task's training data, as `end_task` takes it, of any length instead of B.
 
     Raises:
@@ -96,7 +96,8 @@ def _check_shapes(
 def _check_scalars(first_epoch: np.ndarray, progress: np.ndarray) -> None:
     if first_epoch.shape:
         raise ValueError(f"first_epoch is of shape {first_epoch.shape}; it must be a scalar.")
-    if progress.shape or not 0 <= progress < 1:
+    is_number = jnp.issubdtype(progress.dtype, jnp.number)
+    if progress.shape or not is_number or not 0 <= progress < 1:
         raise ValueError(f"progress is {progress}; it must be a number in [0, 1).")
 
 

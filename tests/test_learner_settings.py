@@ -126,8 +126,9 @@ def test_numpys_numbers_and_arrays_of_one_are_settings_as_pythons_are(name: str)
             make_batch(0),
         )
     keyword = next(iter(floats))
-    with pytest.raises(ValueError, match=f"^{keyword} is .*; it must be "):
-        LEARNERS[name](MODEL, SETTING, **{keyword: jnp.float32(jnp.nan)})
+    for bad in (jnp.float32(jnp.nan), np.array(True), np.array("a"), jnp.zeros(2), jnp.array(True)):
+        with pytest.raises(ValueError, match=f"^{keyword} is .*; it must be "):
+            LEARNERS[name](MODEL, SETTING, **{keyword: bad})
 
 
 @pytest.mark.parametrize("name", ["la_maml", "sync_la_maml", "c_maml"])

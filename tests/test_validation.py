@@ -99,6 +99,7 @@ def test_several_tasks_pass_where_they_are_asked_for() -> None:
         ),
         (BATCH._replace(progress=1.0), "progress is 1.0; it must be a number in [0, 1)."),
         (BATCH._replace(progress=np.nan), "progress is nan; it must be a number in [0, 1)."),
+        (BATCH._replace(progress="a"), "progress is a; it must be a number in [0, 1)."),
     ],
 )
 def test_a_bad_batch_gets_one_sentence(batch: Batch, sentence: str) -> None:
