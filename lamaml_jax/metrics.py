@@ -5,8 +5,8 @@ training and the matrix is `[..., T+1, T]`. A metric keeps the accuracy's unit; 
 With A_t,i as in the paper (t and i from 1), A_t,i is `accuracy[t, i - 1]`.
 
 Every task is learnt once, and columns stand in the order in which tasks were learnt: where `order[t]` is the id of the
-t-th, take `accuracy[..., order]`. LA, BTI and FWT mean nothing otherwise, and refuse
-a matrix of another shape with a ValueError.
+t-th, take `accuracy[..., order]`. LA, BTI and FWT mean nothing otherwise, and refuse a matrix of another shape with a
+ValueError.
 
 Dimensions: T tasks, L layers of a network.
 """

@@ -143,7 +143,10 @@ def join(replayed: Batch, incoming: Batch) -> Batch:
 
 
 def _shuffled(key: chex.PRNGKey, valid: jax.Array) -> jax.Array:
-    """Return a random order of the valid rows, then the others; how many others there are does not change it."""
+    """Return a random order of the valid rows, then the others.
+
+    How many others there are does not change it, as long as `jax_threefry_partitionable` is on, which it is by default.
+    """
     priority = jax.random.bits(key, valid.shape)
     return jnp.lexsort((priority, ~valid))
 

@@ -122,8 +122,8 @@ class Learner(NamedTuple):
 
     Of tasks it may be assumed that ids are names, not an order: a task may come at any time and come back, as the same
     task, and it counts as seen from its first valid example on. All valid examples of one batch, and of a task's data,
-    are of one task. Online, IID, ER, MER, EWC, BGD and the La-MAML family take each example's task by itself, so they
-    also learn from batches that mix tasks; methods that keep something per task take the batch's first row for all.
+    are of one task. Most methods take each example's task by itself, and so learn from batches that mix tasks as well;
+    GEM and A-GEM take the first row's task for all, and HAT leaves out rows of other tasks than its step's first.
     Every call of `end_task` ends a task: one that ends again is consolidated again.
 
     Attributes:

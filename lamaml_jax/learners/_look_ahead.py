@@ -1,6 +1,9 @@
 """What the look-ahead learners share: glances of K inner steps, a meta-gradient and an outer step, with replay.
 
-Dimensions: B batch, C classes, K inner steps.
+The factories repeat these keywords, which pass through them: a signature is what completion, `--set` and a reader see
+of a method, and a shared tuple of settings would change the call.
+
+Dimensions: B batch, K inner steps.
 """
 
 import functools

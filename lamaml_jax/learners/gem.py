@@ -230,7 +230,8 @@ def _learner(
 ) -> Learner:
     """Return SGD with gradients passed through `project(key, state, past, grads, space) -> (grads, space)`.
 
-    `past` says which tasks are. The space is `workspace(params)`, made once per update and handed from step to step.
+    `past` says which tasks lie behind. The space is `workspace(params)`, made once per update and handed from step to
+    step.
     """
     checks.integer("glances", glances, 1)
     checks.integer("memory", memory, setting.num_tasks)

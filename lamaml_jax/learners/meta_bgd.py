@@ -131,7 +131,6 @@ def meta_bgd(
         inner_lr_relu=inner_lr_relu,
         inner_clip=inner_clip,
     )
-
     noise_of_pair = noise if noise is None or learn_inner_lr else _with_constant_rates(noise)
 
     def init(key: chex.PRNGKey, example: Batch) -> MetaBgdState:
