@@ -43,10 +43,12 @@ class Past(NamedTuple):
 
 def uneven_past() -> Past:
     first = make_batch(0)._replace(x=jnp.eye(12, dtype=jnp.float64)[:10])
-    second = relabelled(first, 1)._replace(valid=jnp.arange(10) >= 8)
+    held = [last(first), last(relabelled(first, 1), 2)]
+    second = Batch(*(jnp.roll(a, 2, axis=0) for a in relabelled(first, 1)[:4]))
+    second = second._replace(valid=jnp.arange(10) < 2)
     x, y = (jnp.concatenate([a[-4:], a[-4:], a[-2:]]) for a in (first.x, first.y))
     now = relabelled(first._replace(x=x, y=y), 2)
-    return Past([first, second], [last(first), last(second, 2)], now)
+    return Past([first, second], held, now)
 
 
 def mean_of_tasks(rows: list[np.ndarray], counts: list[int]) -> np.ndarray:
