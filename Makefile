@@ -18,10 +18,10 @@ demo: .venv/installed  ## Train La-MAML, ER and Online on the packaged MNIST sub
 	$(PY) -m experiments.demo $(ARGS)
 
 test: .venv/installed-dev  ## Run the tests and the examples in the documentation
-	$(PY) -m pytest -n auto $(ARGS)
+	$(PY) -m pytest -n auto --dist=loadfile $(ARGS)
 
 test-slow: .venv/installed-dev  ## Run only the tests marked as slow
-	$(PY) -m pytest -n auto -m slow $(ARGS)
+	$(PY) -m pytest -n auto --dist=loadfile -m slow $(ARGS)
 
 lint: .venv/installed-dev  ## Check style, format and types
 	$(PY) -m ruff check .
