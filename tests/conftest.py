@@ -1,19 +1,39 @@
-"""Two CPU devices for all tests, double precision on request, the packaged images, small archives."""
+"""Quick compilation and two CPU devices for all tests, double precision on request, images, small archives."""
 
+import os
+import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 import jax
 import pytest
 import tensorflow_datasets as tfds
-from helpers import compiling_quickly, set_url
+from helpers import compiling_quickly, free_memory, set_url
 from split_archives import Original, cifar_original, tiny_original
 
 from lamaml_jax.datasets import ImageDataset, cifar100, load_packaged_mnist, tiny_imagenet
 from lamaml_jax.datasets import mnist as full_mnist
 
+# XLA's older code generator compiles in a third of the time. Processes that tests start take it as well, but for those
+# with `running.users_environment`; they keep their programs in a folder of this process.
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_cpu_use_fusion_emitters=false",
+        "--xla_cpu_parallel_codegen_split_count=1",
+    )
+)
+PROGRAMS = tempfile.TemporaryDirectory(prefix="lamaml_jax_", ignore_cleanup_errors=True)
+os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
 jax.config.update("jax_num_cpu_devices", 2)  # takes effect only before the backend starts
 jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would take fewer bits
+
+
+@pytest.fixture(scope="module", autouse=True)
+def free_programs() -> Iterator[None]:
+    """Free what a module has compiled, which would fill gigabytes by the end."""
+    yield
+    free_memory()
 
 
 @pytest.fixture

@@ -1,7 +1,9 @@
 """What several tests need: a small stream and learners, comparisons of pytrees, quick compilation, servers."""
 
 import contextlib
+import ctypes
 import functools
+import gc
 import http.server
 import inspect
 import threading
@@ -101,6 +103,14 @@ def compiling_quickly() -> Iterator[None]:
         yield
     finally:
         jax.config.update("jax_disable_most_optimizations", before)
+
+
+def free_memory() -> None:
+    """Forget all compiled programs and give their memory back, where the C library has a call for it."""
+    jax.clear_caches()
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,17 @@
-"""The training script in this process."""
+"""The training script in this process, and in one of its own as users start it."""
+
+import os
 
 from absl import flags
 from absl.testing import flagsaver
 from helpers import compiling_quickly
 
 from experiments import train
+
+
+def users_environment() -> dict[str, str]:
+    """Return the environment without what makes tests compile quickly: for bits as users get them."""
+    return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
 def run_train(*arguments: str) -> None:

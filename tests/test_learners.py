@@ -4,7 +4,7 @@ Settings are taken as the factories have them, but for a few that are made small
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import chex
@@ -22,6 +22,7 @@ from helpers import (
     assert_same_bits,
     build,
     differs,
+    free_memory,
     make_batch,
     small_keywords,
     small_setting,
@@ -56,7 +57,7 @@ class Case(NamedTuple):
 
 
 @pytest.fixture(scope="module", params=LEARNERS)
-def case(request: pytest.FixtureRequest, quick_compile: None) -> Case:
+def case(request: pytest.FixtureRequest, quick_compile: None) -> Iterator[Case]:
     learner = build(request.param)
     traces: list[str] = []
 
@@ -68,9 +69,10 @@ def case(request: pytest.FixtureRequest, quick_compile: None) -> Case:
         return jax.jit(function, donate_argnums=1 if name == "update" else ())
 
     functions = (noted(name) for name in ("update", "end_task", "predict"))
-    return Case(
+    yield Case(
         request.param, learner, *functions, jax.jit(learner.init)(KEY, make_batch(0)), traces
     )
+    free_memory()
 
 
 def stack(trees: list[Any]) -> Any:

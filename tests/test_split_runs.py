@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from running import users_environment
 
 import lamaml_jax
 from experiments import report, runner
@@ -136,7 +137,8 @@ runner.run(config, test_split_runs.photographs(), pathlib.Path(sys.argv[2]))
     for num_seeds in (1, 3):
         folder = tmp_path / str(num_seeds)
         command = [sys.executable, "-c", code, str(num_seeds), str(folder)]
-        subprocess.run(command, cwd=pathlib.Path(__file__).parents[1], check=True)
+        root = pathlib.Path(__file__).parents[1]
+        subprocess.run(command, cwd=root, env=users_environment(), check=True)
         results.append(np.load(folder / "results.npz"))
     alone, beside = results
     for name in ("accuracy", "loss", "gradient_norm", "lr_gradient_norm"):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from running import run_train
+from running import run_train, users_environment
 
 from experiments import presets, train
 
@@ -73,12 +73,15 @@ def test_run_writes_all_files_from_an_empty_folder(tmp_path: pathlib.Path) -> No
 
 def test_killed_run_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
     command = [sys.executable, "-m", "experiments.train", *TINY, "--num_tasks=12"]
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run([*command, f"--workdir={whole}"], cwd=ROOT, capture_output=True, check=True)
+    whole, broken, users = tmp_path / "whole", tmp_path / "broken", users_environment()
+    subprocess.run(
+        [*command, f"--workdir={whole}"], cwd=ROOT, env=users, capture_output=True, check=True
+    )
 
     started = subprocess.Popen(
         [*command, f"--workdir={broken}"],
         cwd=ROOT,
+        env=users,
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
@@ -89,7 +92,12 @@ def test_killed_run_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
     started.wait()
     assert not (broken / "summary.json").exists()
     done = subprocess.run(
-        [*command, f"--workdir={broken}"], cwd=ROOT, capture_output=True, text=True, check=True
+        [*command, f"--workdir={broken}"],
+        cwd=ROOT,
+        env=users,
+        capture_output=True,
+        text=True,
+        check=True,
     )
 
     assert " 0/12" in done.stderr and " 1/12" not in done.stderr, "it began with the first task"
