@@ -14,6 +14,11 @@ def users_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
 
 
+def quick_environment() -> dict[str, str]:
+    """Return the environment in which most of the compiler's optimisations are left out."""
+    return {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+
+
 def run_train(*arguments: str) -> None:
     """Run the script with these flags, which leave no trace."""
     with flagsaver.flagsaver(), compiling_quickly():

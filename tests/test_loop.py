@@ -17,6 +17,8 @@ from lamaml_jax.loop import Seed, make_run
 from lamaml_jax.streams import Benchmark, mnist_permutations
 from lamaml_jax.types import Setting
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 # What a learner is shown.
 
 

@@ -8,6 +8,8 @@ from helpers import assert_close, assert_same_bits
 
 from lamaml_jax import Batch, losses
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 LOGITS = np.array([[1.0, 2.0, -1.0, 0.5], [0.3, 0.1, 2.0, -2.0], [3.0, 0.0, 1.0, 1.0]])
 LABELS = np.array([0, 3, 1])
 TASKS = np.array([0, 1, 0])

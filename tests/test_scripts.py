@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from running import quick_environment
 
 from benchmarks import measure
 from experiments import collect, presets, storage_table
@@ -131,7 +132,9 @@ def test_no_grid_has_more_points_than_allowed_and_all_its_settings_are_taken() -
 
 def run_script(module: str, *options: str, status: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", module, *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=quick_environment(), capture_output=True, text=True, check=False
+    )
     assert done.returncode == status, done.stderr
     return done
 

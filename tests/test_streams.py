@@ -19,6 +19,8 @@ from lamaml_jax.streams import (
     mnist_rotations,
 )
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 SIDE = 9
 SMALL: dict[str, Any] = {"num_tasks": 4, "samples_per_task": 30}
 every_benchmark = pytest.mark.parametrize("name", ["mnist_rotations", "mnist_permutations"])

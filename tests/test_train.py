@@ -1,7 +1,6 @@
 """The training script: what it writes, how it resumes, and what it refuses before any work."""
 
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -11,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from running import run_train, users_environment
+from running import quick_environment, run_train, users_environment
 
 from experiments import presets, train
 
@@ -34,7 +33,7 @@ def script(capsys: pytest.CaptureFixture[str]) -> Script:
 
 def test_run_writes_all_files_from_an_empty_folder(tmp_path: pathlib.Path) -> None:
     command = [sys.executable, "-m", "experiments.train", *TINY, "--workdir=results"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**quick_environment(), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )

@@ -11,7 +11,16 @@ import pytest
 from helpers import assert_close, assert_same_bits, differs
 from jax.flatten_util import ravel_pytree
 
-from lamaml_jax import descend, hypergradients, lookahead, meta_objective, modulated_step, split
+import lamaml_jax
+from lamaml_jax import descend, lookahead, meta_objective, modulated_step, split
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+hypergradients = jax.jit(
+    lamaml_jax.hypergradients,
+    static_argnums=0,
+    static_argnames=("order", "meta_loss_at", "inner_lr_relu", "inner_clip"),
+)
 
 ORDERS = pytest.mark.parametrize("order", ["first", "second"])
 READINGS = pytest.mark.parametrize(
