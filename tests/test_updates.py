@@ -16,11 +16,8 @@ from lamaml_jax import descend, lookahead, meta_objective, modulated_step, split
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-hypergradients = jax.jit(
-    lamaml_jax.hypergradients,
-    static_argnums=0,
-    static_argnames=("order", "meta_loss_at", "inner_lr_relu", "inner_clip"),
-)
+STATIC = ("loss_fn", "order", "meta_loss_at", "inner_lr_relu", "inner_clip")
+hypergradients = jax.jit(lamaml_jax.hypergradients, static_argnames=STATIC)
 
 ORDERS = pytest.mark.parametrize("order", ["first", "second"])
 READINGS = pytest.mark.parametrize(
