@@ -1,7 +1,10 @@
-"""Save and restore everything that a run needs to go on, bit for bit."""
+"""Save and restore everything that a run needs to go on, bit for bit.
+
+A state is one NumPy file and not orbax's, to which paths are patterns and URLs (a folder with brackets or a backslash
+is written but not read back) and whose import alone takes seconds.
+"""
 
 import pathlib
-import zipfile
 from typing import Any
 
 import chex
@@ -36,19 +39,20 @@ def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[int, Any] | 
 
     Raises:
         ValueError: The file is damaged, or is of another tree.
+        OSError: The file cannot be opened.
     """
     steps = saved_steps(directory)
     if not steps:
         return None
     path = directory / str(steps[-1])
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-            leaves = [_like(saved[name], leaf) for name, leaf in _by_path(like).items()]
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    saved, wanted = _read(path), _by_path(like)
+    leaves = {name: _like(saved[name], leaf) for name, leaf in wanted.items() if name in saved}
+    if differing := [name for name in {**wanted, **saved} if leaves.get(name) is None]:
         raise ValueError(
-            f"{path} is damaged ({error}); remove it, and the run begins anew."
-        ) from None
-    return steps[-1], jax.tree.unflatten(jax.tree.structure(like), leaves)
+            f"{path} is a state of another kind, which differs in {', '.join(differing[:3])}; it must be one of the "
+            "same run and code, so remove it, and the run begins anew."
+        )
+    return steps[-1], jax.tree.unflatten(jax.tree.structure(like), leaves.values())
 
 
 def saved_steps(directory: pathlib.Path) -> list[int]:
@@ -59,17 +63,29 @@ def saved_steps(directory: pathlib.Path) -> list[int]:
     return sorted(int(path.name) for path in files if path.name.isdecimal())
 
 
+def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as saved:
+                return dict(saved)
+        except Exception as error:  # what reads the file fails on damage with errors of any kind
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise ValueError(
+                f"{path} is damaged ({reason}); remove it, and the run begins anew."
+            ) from None
+
+
 def _by_path(tree: chex.ArrayTree) -> dict[str, Any]:
     leaves, _ = jax.tree.flatten_with_path(tree)
     return {jax.tree_util.keystr(path): leaf for path, leaf in leaves}
 
 
 def _like(saved: np.ndarray, leaf: Any) -> Any:
+    """Return what was saved as the kind of number or array that `leaf` is, or None where it is of another."""
     wanted = np.asarray(leaf)
-    if saved.dtype.kind == "V":  # how NumPy writes a type that is not its own, such as bfloat16
+    # NumPy writes a type that is not its own, such as bfloat16, without its name.
+    if saved.dtype.kind == "V" and saved.dtype.itemsize == wanted.dtype.itemsize:
         saved = saved.view(wanted.dtype)
     if (saved.shape, saved.dtype) != (wanted.shape, wanted.dtype):
-        raise ValueError(
-            f"{saved.dtype}{list(saved.shape)} stands for {wanted.dtype}{list(wanted.shape)}"
-        )
+        return None
     return saved if isinstance(leaf, np.ndarray | jax.Array) else saved.item()
