@@ -74,6 +74,15 @@ def summarise(
     }
 
 
+def is_summary(found: Any) -> bool:
+    """Return whether this is what `summarise` returned for some run, as far as tables need it."""
+    names = {"benchmark", "learner", "protocol", "data", "standard_stream", "num_seeds"}
+    names |= {f"{name}_{kind}" for name in _METRICS for kind in ("mean", "std")}
+    names |= {f"{name}_seconds" for name in ("compile", "train", "eval")}
+    described = isinstance(found, dict) and names <= set(found)
+    return described and isinstance(found.get("diverged_seeds"), list)
+
+
 def title(config: Config) -> str:
     """Return the line above a run's figures."""
     return f"{TITLES[config.learner]} on {config.benchmark}, {len(config.seeds)} seeds"

@@ -9,13 +9,12 @@ import contextlib
 import json
 import math
 import pathlib
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from experiments import identity, locks
+from experiments import identity, locks, report
 from experiments.config import Config
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import PARTIAL, write_whole
@@ -100,11 +99,12 @@ def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
         return None
     path = workdir / "summary.json"
     try:
-        return dict(json.loads(path.read_bytes()))
-    except (ValueError, TypeError):
-        raise ValueError(
-            f"{path} is damaged; remove it, and the same command writes it anew."
-        ) from None
+        summary = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        summary = None
+    if not report.is_summary(summary):
+        raise ValueError(f"{path} is damaged; remove it, and the same command writes it anew.")
+    return summary
 
 
 def read_settings(workdir: pathlib.Path) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as results:
             return dict(results)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
+    except Exception:  # what reads the file fails on damage with errors of any kind
         raise ValueError(
             f"{path} is missing or damaged; remove it and summary.json, and the same command writes both anew."
         ) from None

@@ -227,13 +227,23 @@ def described(settings: dict[str, Any]) -> str:
     return json.dumps({"settings": settings, "data": {}, "versions": {"lamaml_jax": "0"}})
 
 
+def summary_of(settings: dict[str, Any], **values: Any) -> dict[str, Any]:
+    summary = {
+        f"{name}_{kind}": 1.0 for name in ("ra", "la", "bti", "fwt") for kind in ("mean", "std")
+    }
+    summary |= {f"{part}_seconds": 30.0 for part in ("compile", "train", "eval")}
+    summary |= {name: settings[name] for name in ("benchmark", "learner", "protocol", "semantics")}
+    summary |= {"order": "first", "standard_stream": False, "num_seeds": 5, "diverged_seeds": []}
+    return summary | values
+
+
 def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(SystemExit, match="holds no finished run"):
         collect.main([str(tmp_path)])
     before = presets.MEASURED_RESULTS.read_bytes()
     settings = dataclasses.asdict(preset("mnist_rotations", "er", num_tasks=3))
     (tmp_path / "config.json").write_text(described(settings))
-    (tmp_path / "summary.json").write_text(json.dumps({"data": "mnist_subset"}))
+    (tmp_path / "summary.json").write_text(json.dumps(summary_of(settings, data="mnist_subset")))
     with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
         collect.main([str(tmp_path)])
     settings["seeds"], settings["stream"]["num_tasks"] = [0, 1, 2, 3, 4], 20
@@ -253,12 +263,7 @@ def test_a_collected_run_says_which_seeds_diverged(
     config = dataclasses.replace(preset("mnist_rotations", "la_er"), seeds=(0, 1, 2, 3, 4))
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
     (tmp_path / "config.json").write_text(described(settings))
-    names = ("ra", "la", "bti", "fwt")
-    summary = {f"{name}_{kind}": 1.0 for name in names for kind in ("mean", "std")}
-    summary |= {f"{part}_seconds": 30.0 for part in ("compile", "train", "eval")}
-    summary |= {name: settings[name] for name in ("benchmark", "learner", "protocol", "semantics")}
-    summary |= {"data": "mnist", "order": "first", "standard_stream": False}
-    summary |= {"num_seeds": 5, "diverged_seeds": [1, 4]}
+    summary = summary_of(settings, data="mnist", diverged_seeds=[1, 4])
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     collect.main([str(tmp_path)])
     capsys.readouterr()

@@ -223,3 +223,28 @@ def test_a_damaged_file_is_named_with_what_to_do(
     assert json.loads(after["summary.json"])["ra_mean"] == pytest.approx(
         json.loads(before["summary.json"])["ra_mean"]
     )
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "1", "null", '{"learner": "er"}', "[" * 10**5])
+def test_a_summary_that_lacks_what_tables_need_is_damaged(
+    content: str, tmp_path: pathlib.Path
+) -> None:
+    (tmp_path / "summary.json").write_text(content)
+    with pytest.raises(ValueError, match=r"summary\.json is damaged; remove it"):
+        workdirs.read_summary(tmp_path)
+
+
+def test_damage_anywhere_in_the_results_is_named(tmp_path: pathlib.Path) -> None:
+    workdirs.write_results(tmp_path, {"accuracy": np.arange(6.0)}, {})
+    whole = (tmp_path / "results.npz").read_bytes()
+    found = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 255
+        (tmp_path / "results.npz").write_bytes(damaged)
+        try:
+            workdirs.read_results(tmp_path)
+        except ValueError as error:
+            assert "results.npz is missing or damaged; remove it" in str(error)
+            found += 1
+    assert found > len(whole) / 2
