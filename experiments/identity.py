@@ -10,7 +10,7 @@ import json
 import os
 import platform
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import flax
@@ -40,7 +40,6 @@ _HARMLESS_FLAGS = ("--xla_dump", "--xla_force_host_platform_device_count")
 def describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
     """Return what config.json holds."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    device = jax.devices()[0]
     description = {
         "settings": dataclasses.asdict(config),
         "data": {
@@ -57,7 +56,7 @@ def describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
             "python": platform.python_version(),
             **versions,
         },
-        "device": f"{jax.device_count()} x {device.device_kind}, {device.client.platform_version}",
+        "device": _devices(jax.devices()),
         "flags": {name: _flags(os.environ[name]) for name in _COMPILER_FLAGS if name in os.environ},
     }
     return json.loads(json.dumps(description, default=str))  # as it is read again
@@ -100,6 +99,14 @@ def _differing(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
     elif found != wanted:
         was, now = (textwrap.shorten(str(value), 60) for value in (found, wanted))
         yield f"{name} ({was}, now {now})"
+
+
+def _devices(devices: Sequence[jax.Device]) -> str:
+    """Return what a run's bits depend on: of CPU devices, whether there are several, on others how many there are."""
+    first, count = devices[0], str(len(devices))
+    if first.platform == "cpu" and len(devices) > 1:
+        count = "several"
+    return f"{count} x {first.device_kind}, {first.client.platform_version}"
 
 
 def _flags(text: str) -> str:

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pathlib
+import types
 from collections.abc import Iterator
 from typing import Any
 
@@ -180,6 +181,32 @@ def test_only_a_run_that_goes_on_needs_the_same_programs(
         f"device (8 x other, now {wanted['device']})",
         "flags.XLA_FLAGS (--xla_a --xla_b=1, now --xla_a)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("platform", "before", "now", "same"),
+    [("cpu", 2, 8, True), ("cpu", 1, 2, False), ("cpu", 8, 1, False), ("gpu", 2, 8, False)],
+)
+def test_a_run_goes_on_with_other_cpu_cores(
+    platform: str,
+    before: int,
+    now: int,
+    same: bool,
+    config: Config,
+    mnist: ImageDataset,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bits of two or more CPU devices are the same; those of one differ."""
+    client = types.SimpleNamespace(platform_version="1")
+    device = types.SimpleNamespace(platform=platform, device_kind="kind", client=client)
+
+    def described(count: int) -> dict[str, Any]:
+        monkeypatch.setattr(jax, "devices", lambda: [device] * count)
+        monkeypatch.setattr(jax, "device_count", lambda: count)
+        return identity.describe(config, mnist)
+
+    differing = identity.differences(described(before), described(now), finished=False)
+    assert (differing == []) is same and all(name.startswith("device (") for name in differing)
 
 
 # What is damaged.
