@@ -5,6 +5,16 @@ import pathlib
 
 import jax
 
+_NEEDED = {
+    "jax_transfer_guard": "allow",  # in all directions
+    "jax_numpy_rank_promotion": "allow",
+    "jax_numpy_dtype_promotion": "standard",
+    "jax_disable_jit": False,
+    "jax_debug_nans": False,  # a seed that diverges is a result
+    "jax_debug_infs": False,
+    "jax_debug_key_reuse": False,  # padding repeats a seed
+}
+
 
 def configure(benchmark: str = "mnist", num_seeds: int | None = None) -> None:
     """Make CPU cores devices, take products in full float32, and keep compiled programs for the next start.
@@ -12,6 +22,8 @@ def configure(benchmark: str = "mnist", num_seeds: int | None = None) -> None:
     There are as many devices as seeds, if there are so many cores, as each holds the images; but no less than two, even
     on one core, as the bits of one differ. None makes all cores devices. A single run of a split benchmark gets one
     device of all cores instead: its products are large enough to be shared.
+    What JAX's settings may forbid, the scripts do: they copy arrays to the host, and compute with shapes and types of
+    different kinds; and they compile all that they run, whatever the environment says.
     The cache is where the environment variable JAX_COMPILATION_CACHE_DIR says, else in the user's cache folder; where
     nothing can be written there is none.
 
@@ -23,6 +35,8 @@ def configure(benchmark: str = "mnist", num_seeds: int | None = None) -> None:
     alone = benchmark.startswith("split") and num_seeds == 1
     jax.config.update("jax_num_cpu_devices", 1 if alone else devices)
     jax.config.update("jax_default_matmul_precision", "float32")
+    for name, value in _NEEDED.items():
+        jax.config.update(name, value)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ and (cache := _cache_folder()):
         jax.config.update("jax_compilation_cache_dir", str(cache))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -22,13 +22,14 @@ from lamaml_jax.datasets import ImageDataset, checksum
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
-# Those settings of JAX that change numbers: what is drawn, in which precision, and how it is compiled.
+# Those settings of JAX that change numbers and that the scripts leave to the user (see `backend`): what is drawn, in
+# which precision, and how it is compiled.
 _JAX_SETTINGS = (
     *("jax_default_prng_impl", "jax_threefry_partitionable", "jax_random_seed_offset"),
     *("jax_high_dynamic_range_gumbel", "jax_threefry_gpu_kernel_lowering"),
-    *("jax_enable_x64", "jax_explicit_x64_dtypes", "jax_numpy_dtype_promotion"),
+    *("jax_enable_x64", "jax_explicit_x64_dtypes"),
     *("jax_default_matmul_precision", "jax_allow_f16_reductions"),
-    *("jax_disable_jit", "jax_disable_most_optimizations", "jax_optimization_level"),
+    *("jax_disable_most_optimizations", "jax_optimization_level"),
     *("jax_exec_time_optimization_effort", "jax_compiler_enable_remat_pass"),
     *("jax_use_direct_linearize", "jax_softmax_custom_jvp", "jax_enable_pgle"),
 )

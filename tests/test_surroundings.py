@@ -41,6 +41,10 @@ def test_neither_results_nor_bits_depend_on_the_surroundings(tmp_path: pathlib.P
         "MPLBACKEND": "nonsense",
         "PYTHONIOENCODING": "ascii",
         "TQDM_FILE": "nonsense",
+        "JAX_TRANSFER_GUARD": "disallow",
+        "JAX_NUMPY_RANK_PROMOTION": "raise",
+        "JAX_NUMPY_DTYPE_PROMOTION": "strict",
+        "JAX_DISABLE_JIT": "1",
         "COLUMNS": "nonsense",
         "TMPDIR": str(tmp_path / "nowhere"),
     }
@@ -246,6 +250,7 @@ def test_one_core_is_two_devices(
     backend.configure("mnist_rotations", seeds)
     assert settings["jax_num_cpu_devices"] == devices
     assert "jax_compilation_cache_dir" not in settings
+    assert settings["jax_transfer_guard"] == "allow" and settings["jax_disable_jit"] is False
 
 
 def test_a_home_is_only_asked_for_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
