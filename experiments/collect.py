@@ -15,6 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/collect.py`
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.begin()
+
 from experiments import console, presets, report, workdirs
 from experiments.config import make_config
 

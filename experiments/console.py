@@ -10,10 +10,8 @@ from typing import Any, TextIO
 
 from absl import logging
 
+from experiments import startup
 from lamaml_jax.datasets import DatasetError
-
-INTERRUPTED = 130
-"""What a shell reports of a process that Ctrl-C ended."""
 
 
 def prepare() -> None:
@@ -30,13 +28,14 @@ def prepare() -> None:
 def plain_errors() -> Iterator[None]:
     """End the process with one sentence and a status where the block fails for a reason that users can mend."""
     try:
-        yield
+        with startup.raising_interrupts():
+            yield
     except KeyboardInterrupt:
-        print("\ninterrupted: the same command goes on after the last task saved.", file=sys.stderr)
+        print(f"\n{startup.SENTENCE}", file=sys.stderr)
         sys.stdout.flush()
         # JAX would wait for the program that is running; files are whole at any time.
-        atexit.register(os._exit, INTERRUPTED)
-        sys.exit(INTERRUPTED)
+        atexit.register(os._exit, startup.INTERRUPTED)
+        sys.exit(startup.INTERRUPTED)
     except (ValueError, OSError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

@@ -9,6 +9,11 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/demo.py`
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.begin()
+
 from absl import app
 
 from experiments import train

@@ -7,6 +7,11 @@ sys.path.insert(
     0, str(pathlib.Path(__file__).parents[1])
 )  # for `python experiments/storage_table.py`
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.begin()
+
 import jax.numpy as jnp
 
 from experiments import console, presets, report

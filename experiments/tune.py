@@ -15,6 +15,11 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/tune.py`
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.begin()
+
 from absl import app, flags
 
 from experiments import backend, console, runner, workdirs

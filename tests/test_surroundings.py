@@ -1,13 +1,14 @@
 """What a user's surroundings set costs no results: encodings, closed outputs, settings of matplotlib, no home."""
 
-import atexit
 import contextlib
 import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
+import time
 from typing import Any
 
 import matplotlib
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 from running import run_train, users_environment
 
-from experiments import backend, console, figures, pictures, runner, train
+from experiments import backend, console, figures, pictures, startup, train
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20", "--num_seeds=1")
@@ -40,11 +41,12 @@ def test_neither_results_nor_bits_depend_on_the_surroundings(tmp_path: pathlib.P
         "MPLCONFIGDIR": str(tmp_path),
         "MPLBACKEND": "nonsense",
         "PYTHONIOENCODING": "ascii",
-        "TQDM_FILE": "nonsense",
+        **dict.fromkeys(("TQDM_FILE", "TQDM_NCOLS", "TQDM_MININTERVAL", "TQDM_ASCII"), "nonsense"),
+        "TQDM_BAR_FORMAT": "{nonsense}",
         "JAX_TRANSFER_GUARD": "disallow",
         "JAX_NUMPY_RANK_PROMOTION": "raise",
         "JAX_NUMPY_DTYPE_PROMOTION": "strict",
-        "JAX_DISABLE_JIT": "1",
+        **dict.fromkeys(("JAX_DISABLE_JIT", "JAX_DEBUG_NANS", "JAX_DEBUG_KEY_REUSE"), "1"),
         "COLUMNS": "nonsense",
         "TMPDIR": str(tmp_path / "nowhere"),
     }
@@ -140,20 +142,48 @@ def prepare_with(monkeypatch: pytest.MonkeyPatch, **streams: Any) -> None:
     assert os.environ["MPLBACKEND"] == "agg"
 
 
-def test_an_interrupt_says_that_the_same_command_goes_on(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*arguments: Any) -> None:
-        raise KeyboardInterrupt
+# Interrupts, as Ctrl-C sends them.
 
-    at_exit: list[Any] = []
-    monkeypatch.setattr(runner, "run", interrupt)
-    monkeypatch.setattr(atexit, "register", lambda *call: at_exit.append(call))
-    with pytest.raises(SystemExit) as stop:
-        run_train(*TINY, "--learner=online", f"--workdir={tmp_path}")
-    assert stop.value.code == 130 and at_exit == [(os._exit, 130)]
-    assert "the same command goes on" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == []
+WITH_INTERRUPTS = """
+import os, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+wanted, script = sys.argv[1:3]
+class Interrupting:
+    def find_spec(self, name, *arguments):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+del sys.argv[:2]
+runpy.run_path(script, run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("script", ["train", "tune", "demo", "collect", "storage_table"])
+def test_an_interrupt_of_imports_is_told_in_one_sentence(script: str) -> None:
+    path = str(ROOT / "experiments" / f"{script}.py")
+    command = [sys.executable, "-c", WITH_INTERRUPTS, "jax", path]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 130
+    assert done.stderr == f"\n{startup.SENTENCE}\n"
+
+
+def test_an_interrupt_of_a_run_says_that_the_same_command_goes_on(tmp_path: pathlib.Path) -> None:
+    arguments = ["--packaged_mnist", "--learner=online", "--num_seeds=2", f"--workdir={tmp_path}"]
+    path = str(ROOT / "experiments" / "train.py")
+    process = subprocess.Popen(
+        [sys.executable, "-c", WITH_INTERRUPTS, "", path, *arguments],
+        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while process.poll() is None and not list(tmp_path.glob("state/*[0-9]")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130, error
+    assert error.endswith(f"\n{startup.SENTENCE}\n") and "Traceback" not in error
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"config.json", "metrics.jsonl", "state"}, "the lock is gone, nothing is half"
 
 
 # Pictures and tables.

@@ -6,6 +6,11 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # for `python experiments/presets`
 
+if __name__ == "__main__":
+    from experiments import startup
+
+    startup.begin()
+
 from experiments import console, presets
 
 
