@@ -11,7 +11,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import figures, report, workdirs
+from experiments import console, figures, report, workdirs
 from lamaml_jax.files import write_whole
 
 _SOFTWARE = "lamaml_jax"
@@ -23,6 +23,8 @@ def draw_run(
 ) -> list[pathlib.Path]:
     """Write the pictures of one run as PNG files, but for those that are there; leave diverged seeds out.
 
+    One that cannot be drawn, or where others have a picture of that name, costs a warning.
+
     Args:
         directory: Where to write; made if it is not there.
         results: The arrays of `results.npz`: `accuracy`, `diverged`, and for learners with
@@ -31,7 +33,7 @@ def draw_run(
 
     Returns:
         The paths of accuracy_matrix.png, task_accuracy.png and, with rates, learning_rates.png;
-        none if all seeds diverged.
+        as far as they are drawn; none if all seeds diverged.
     """
     whole = ~np.asarray(results["diverged"], dtype=bool)
     if not whole.any():
@@ -46,10 +48,8 @@ def draw_run(
         names = results["layer_names"]
         plots["learning_rates.png"] = lambda: figures.plot_learning_rates(mean, share, names, title)
     directory.mkdir(parents=True, exist_ok=True)
-    for name, plot in plots.items():
-        if not (directory / name).exists():
-            _save(directory / name, plot)
-    return [directory / name for name in plots]
+    drawn = (_draw(directory / name, plot, anew=False) for name, plot in plots.items())
+    return [path for paths in drawn for path in paths]
 
 
 def draw_comparison(
@@ -58,7 +58,7 @@ def draw_comparison(
     """Draw the learners of several finished runs into comparison.png, the paper's values as markers.
 
     Returns:
-        Its path; none if all seeds of all learners diverged.
+        Its path; none if all seeds of all learners diverged, or with a warning if it cannot be drawn.
     """
     accuracies, paper = {}, {}
     for folder, summary in zip(folders, summaries, strict=True):
@@ -73,14 +73,23 @@ def draw_comparison(
         {title: values[name] for title, values in paper.items() if name in values}
         for name in ("ra_mean", "bti_mean")
     )
-    path = root / "comparison.png"
-    if path.exists() and _SOFTWARE.encode() not in path.read_bytes()[:1000]:
-        raise FileExistsError(f"{path} is a picture of others, which stays")
-    _save(path, lambda: figures.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti))
-    return [path]
+    return _draw(
+        root / "comparison.png",
+        lambda: figures.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti),
+        anew=True,
+    )
 
 
-def _save(path: pathlib.Path, plot: Callable[[], Figure]) -> None:
-    # Fonts and LaTeX are looked up when a figure is made, and again when it is saved.
-    with matplotlib.style.context("default"), write_whole(path) as file:
-        plot().savefig(file, format="png", metadata={"Software": _SOFTWARE})
+def _draw(path: pathlib.Path, plot: Callable[[], Figure], *, anew: bool) -> list[pathlib.Path]:
+    """Return the path of a picture, drawn if it is not there or `anew`, or nothing and warn."""
+    drawn = []
+    with console.only_warned(f"{path} is not drawn"):
+        exists = path.exists()
+        if exists and _SOFTWARE.encode() not in path.read_bytes()[:1000]:
+            raise FileExistsError("it is a picture of others, which stays")
+        if anew or not exists:
+            # Fonts and LaTeX are looked up when a figure is made, and again when it is saved.
+            with matplotlib.style.context("default"), write_whole(path) as file:
+                plot().savefig(file, format="png", metadata={"Software": _SOFTWARE})
+        drawn.append(path)
+    return drawn

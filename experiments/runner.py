@@ -62,8 +62,8 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
     Args:
         config: What to run.
         dataset: The images.
-        workdir: Receives config.json, metrics.jsonl, results.npz, summary.json, figures and the state after the last
-            task (see `workdirs`).
+        workdir: Receives config.json, metrics.jsonl, results.npz, summary.json and the state after the last task (see
+            `workdirs`).
 
     Returns:
         The summary, as in summary.json.
@@ -75,11 +75,17 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
     summary = workdirs.read_summary(workdir)
     if summary is None:
         summary = _train(config, dataset, workdir)
+    return summary
+
+
+def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Draw the pictures of a finished run that are not there, and return the paths of all; failures are warnings."""
+    drawn: list[pathlib.Path] = []
     with console.only_warned(f"{workdir} lacks pictures"):
         from experiments import pictures  # an import that can fail in a user's surroundings
 
-        pictures.draw_run(workdir, workdirs.read_results(workdir), report.title(config))
-    return summary
+        drawn = pictures.draw_run(workdir, workdirs.read_results(workdir), report.title(config))
+    return drawn
 
 
 def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[str, Any]:

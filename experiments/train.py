@@ -156,8 +156,12 @@ def _run() -> None:
         config.make_benchmark(dataset)  # refuses what does not fit these data before anything runs
     folders = [root / config.learner if len(configs) > 1 else root for config in configs]
     runs = list(zip(configs, folders, strict=True))
+    summaries: list[dict[str, Any]] = []
+    pictures: list[pathlib.Path] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
-        summaries = [runner.run(config, dataset, folder) for config, folder in runs]
+        for config, folder in runs:
+            summaries.append(runner.run(config, dataset, folder))
+            pictures += runner.draw(config, folder)
     print(report.comparison_table(summaries))
     if left_out:
         print(
@@ -165,7 +169,6 @@ def _run() -> None:
         )
     if _LEARNER.value == ["all"] and (rest := _without_preset()):
         print(f"Left out, since they have no preset here: {', '.join(rest)}")
-    pictures = [path for folder in folders for path in sorted(folder.glob("*.png"))]
     if len(configs) > 1:
         pictures += _compare(root, folders, summaries)
     if pictures:

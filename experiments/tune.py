@@ -100,7 +100,10 @@ def _point(config: Config) -> str:
 
 
 def _tune(configs: list[Config], dataset: datasets.ImageDataset) -> None:
-    summaries = {_point(c): runner.run(c, dataset, _folder(c)) for c in configs}
+    summaries: dict[str, dict[str, Any]] = {}
+    for config in configs:
+        summaries[_point(config)] = runner.run(config, dataset, _folder(config))
+        runner.draw(config, _folder(config))
     print(f"{configs[0].learner} on {configs[0].benchmark}: validation RA, BTI")
     print(*ranking(summaries), sep="\n")
 

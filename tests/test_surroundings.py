@@ -5,10 +5,8 @@ import io
 import json
 import os
 import pathlib
-import signal
 import subprocess
 import sys
-import time
 from typing import Any
 
 import matplotlib
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 from running import run_train, users_environment
 
-from experiments import backend, console, figures, pictures, startup, train
+from experiments import backend, console, figures, pictures, train
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20", "--num_seeds=1")
@@ -142,50 +140,6 @@ def prepare_with(monkeypatch: pytest.MonkeyPatch, **streams: Any) -> None:
     assert os.environ["MPLBACKEND"] == "agg"
 
 
-# Interrupts, as Ctrl-C sends them.
-
-WITH_INTERRUPTS = """
-import os, runpy, signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-wanted, script = sys.argv[1:3]
-class Interrupting:
-    def find_spec(self, name, *arguments):
-        if name == wanted:
-            os.kill(os.getpid(), signal.SIGINT)
-sys.meta_path.insert(0, Interrupting())
-del sys.argv[:2]
-runpy.run_path(script, run_name="__main__")
-"""
-
-
-@pytest.mark.parametrize("script", ["train", "tune", "demo", "collect", "storage_table"])
-def test_an_interrupt_of_imports_is_told_in_one_sentence(script: str) -> None:
-    path = str(ROOT / "experiments" / f"{script}.py")
-    command = [sys.executable, "-c", WITH_INTERRUPTS, "jax", path]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 130
-    assert done.stderr == f"\n{startup.SENTENCE}\n"
-
-
-def test_an_interrupt_of_a_run_says_that_the_same_command_goes_on(tmp_path: pathlib.Path) -> None:
-    arguments = ["--packaged_mnist", "--learner=online", "--num_seeds=2", f"--workdir={tmp_path}"]
-    path = str(ROOT / "experiments" / "train.py")
-    process = subprocess.Popen(
-        [sys.executable, "-c", WITH_INTERRUPTS, "", path, *arguments],
-        env={**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    while process.poll() is None and not list(tmp_path.glob("state/*[0-9]")):
-        time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate()
-    assert process.returncode == 130, error
-    assert error.endswith(f"\n{startup.SENTENCE}\n") and "Traceback" not in error
-    left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"config.json", "metrics.jsonl", "state"}, "the lock is gone, nothing is half"
-
-
 # Pictures and tables.
 
 
@@ -207,13 +161,15 @@ def test_pictures_that_fail_cost_a_warning_and_are_drawn_the_next_time(
         patch.setattr(figures, "Figure", None)
         run_train(*arguments)
     output = capsys.readouterr()
-    assert output.err.count("lacks pictures: ") == 2 and "lacks a comparison: " in output.err
+    assert output.err.count(".png is not drawn: ") == 5
     assert "| Online | " in output.out and "Pictures" not in output.out
     assert json.loads((tmp_path / "er" / "summary.json").read_text())["diverged_seeds"] == []
     assert list(tmp_path.rglob("*.png*")) == []
+    (tmp_path / "er" / "of_others.png").touch()
     run_train(*arguments)
-    assert "warning" not in capsys.readouterr().err
-    assert len(list(tmp_path.rglob("*.png"))) == 5
+    output = capsys.readouterr()
+    assert "warning" not in output.err and "of_others" not in output.out
+    assert len(list(tmp_path.rglob("*.png"))) == 1 + output.out.count(".png") == 6
 
 
 @pytest.mark.parametrize(
@@ -231,17 +187,29 @@ def test_pictures_are_in_a_style_of_their_own(
         assert expected.read_bytes() == found.read_bytes()
 
 
-def test_a_comparison_of_others_stays(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "comparison.png"
-    path.write_bytes(b"\x89PNG precious")
-    np.savez(tmp_path / "results.npz", accuracy=np.zeros((1, 2, 1)), diverged=np.zeros(1, bool))
+@pytest.mark.parametrize("name", ["comparison.png", "accuracy_matrix.png"])
+def test_a_picture_of_others_stays(
+    name: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs = tmp_path / name
+    theirs.write_bytes(b"\x89PNG precious")
+    results = {"accuracy": np.zeros((1, 2, 1)), "diverged": np.zeros(1, bool)}
+    np.savez(tmp_path / "results.npz", **results)
     summary = {"learner": "er", "benchmark": "mnist_rotations", "standard_stream": False}
-    with pytest.raises(FileExistsError):
-        pictures.draw_comparison(tmp_path, [tmp_path], [summary])
-    assert path.read_bytes() == b"\x89PNG precious"
-    path.unlink()
-    for _ in range(2):  # ours is drawn anew
-        assert pictures.draw_comparison(tmp_path, [tmp_path], [summary]) == [path]
+
+    def draw() -> list[str]:
+        drawn = pictures.draw_run(tmp_path, results, "title")
+        drawn += pictures.draw_comparison(tmp_path, [tmp_path], [summary])
+        return [path.name for path in drawn]
+
+    ours = ["accuracy_matrix.png", "task_accuracy.png", "comparison.png"]
+    assert draw() == [other for other in ours if other != name]
+    assert f"{theirs} is not drawn: it is a picture of others" in capsys.readouterr().err
+    assert theirs.read_bytes() == b"\x89PNG precious"
+    theirs.unlink()
+    for _ in range(2):
+        assert draw() == ours
+    assert capsys.readouterr().err == ""
 
 
 # Where compiled programs are kept, and on how many cores.
