@@ -135,7 +135,7 @@ def script(argv: Sequence[str]) -> None:
     console.prepare()
     with console.plain_errors():
         backend.configure(_BENCHMARK.value, _num_seeds())
-        main(argv)
+    main(argv)
 
 
 def main(argv: Sequence[str]) -> None:

@@ -47,7 +47,7 @@ def script(argv: Sequence[str]) -> None:
     console.prepare()
     with console.plain_errors():
         backend.configure(_BENCHMARK.value, _NUM_SEEDS.value)
-        main(argv)
+    main(argv)
 
 
 def main(argv: Sequence[str]) -> None:
