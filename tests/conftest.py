@@ -1,5 +1,6 @@
 """Quick compilation and two CPU devices for all tests, double precision on request, images, small archives."""
 
+import importlib.metadata
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,15 +15,17 @@ from split_archives import Original, cifar_original, tiny_original
 from lamaml_jax.datasets import ImageDataset, cifar100, load_packaged_mnist, tiny_imagenet
 from lamaml_jax.datasets import mnist as full_mnist
 
-# XLA's older code generator compiles in a third of the time. Processes that tests start take it as well, but for those
-# with `running.users_environment`; they keep their programs in a folder of this process.
-os.environ["XLA_FLAGS"] = " ".join(
-    (
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
+# XLA's older code generator, where it still has it, compiles in a third of the time; an XLA that does not know a flag
+# ends the process. Processes that tests start take it as well, but for those with `running.users_environment`; they
+# keep their programs in a folder of this process.
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    os.environ["XLA_FLAGS"] = " ".join(
+        (
+            os.environ.get("XLA_FLAGS", ""),
+            "--xla_cpu_use_fusion_emitters=false",
+            "--xla_cpu_parallel_codegen_split_count=1",
+        )
     )
-)
 PROGRAMS = tempfile.TemporaryDirectory(prefix="lamaml_jax_", ignore_cleanup_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
 jax.config.update("jax_num_cpu_devices", 2)  # takes effect only before the backend starts
