@@ -181,12 +181,13 @@ def test_a_glance_reshuffles_the_incoming_rows_and_keeps_each_together() -> None
         incoming, replayed = draw(jax.random.key(seed), memory, batch)
         order = numbers_in(incoming).tolist()
         assert sorted(order) == [11, 12, 13, 14, 15]
-        assert incoming.valid.tolist() == [number != 15 for number in order]
+        assert order[-1] == 15  # padding stays last
+        assert incoming.valid.tolist() == batch.valid.tolist()
         assert set(numbers_in(replayed)) <= {1, 2, 3, 4}
         orders.add(tuple(order))
         firsts.add(order[0])
-    assert len(orders) > 15
-    assert firsts == {11, 12, 13, 14, 15}
+    assert len(orders) > 10  # of 24
+    assert firsts == {11, 12, 13, 14}
 
 
 def test_a_glance_without_reshuffling_keeps_the_order_and_draws_anew() -> None:
