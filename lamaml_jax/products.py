@@ -28,7 +28,7 @@ def float32(
 ) -> jax.Array:
     """Return `a [N, K] @ b [K, M]` in the operands' own dtype.
 
-    Takes the place of `jax.lax.dot_general` in a network; products of any other kind are left to it.
+    Takes the place of `jax.lax.dot_general` in a network; all but products of one row, N = 1, are left to it.
 
     Args:
         a: `[N, K]`.
@@ -38,7 +38,7 @@ def float32(
         **kwargs: As `jax.lax.dot_general` takes them.
     """
     is_other = a.dtype != b.dtype or any(value is not None for value in kwargs.values())
-    if is_other or not _are_matrices(a, b, dimension_numbers):
+    if is_other or not _are_matrices(a, b, dimension_numbers) or len(a) > 1:
         return jax.lax.dot_general(a, b, dimension_numbers, precision=precision, **kwargs)
     # Not left to the compiler, which no longer knows of a context in which this was traced.
     precision = precision or jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
