@@ -40,6 +40,13 @@ def free_programs() -> Iterator[None]:
 
 
 @pytest.fixture
+def freed() -> Iterator[None]:
+    """Free what a test has compiled, where a module's together would fill more than a gigabyte."""
+    yield
+    free_memory()
+
+
+@pytest.fixture
 def x64() -> Iterator[None]:
     """Compute in double precision."""
     with jax.enable_x64(True):
