@@ -32,6 +32,11 @@ class Noise(Protocol):
         """Return eps, shaped like `mean`, for the Monte Carlo sample of index `sample []`."""
 
 
+def normal_noise(key: chex.PRNGKey, sample: jax.Array, mean: Params, /) -> Params:
+    """Return eps ~ N(0, 1) shaped like `mean`: the `Noise` that is drawn where none is given."""
+    return optax.tree.random_like(key, mean)
+
+
 def summed_gradient(
     loss: jax.Array, grads: Params, incoming: Batch, clip_norm: jax.Array | float | None
 ) -> tuple[Params, Info]:
@@ -70,18 +75,19 @@ def posterior_step(
         gradient: `gradient(key, params) -> (grads, info)`, at one sample of the weights.
         mean_eta: eta.
         mc_samples: m.
-        noise: Replaces the normal noise; None draws it.
+        noise: Replaces `normal_noise`, unless None.
 
     Returns:
         The new mean, the new standard deviation, and the mean of the infos with `std`, the mean deviation.
     """
+    draw = noise or normal_noise
 
     def sample(
         total: tuple[Params, Params], inputs: tuple[jax.Array, jax.Array]
     ) -> tuple[tuple[Params, Params], Info]:
         index, key = inputs
         key_noise, key_gradient = jax.random.split(key)
-        eps = noise(key_noise, index, mean) if noise else optax.tree.random_like(key_noise, mean)
+        eps = draw(key_noise, index, mean)
         params = jax.tree.map(lambda m, s, e: m + s * e, mean, std, eps)
         grads, info = gradient(key_gradient, params)
         return optax.tree.add(total, (grads, optax.tree.mul(grads, eps))), info

@@ -14,7 +14,7 @@ import optax
 
 from lamaml_jax import checks
 from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._posterior import Noise
+from lamaml_jax.learners._posterior import Noise, normal_noise
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import (
     Apply,
@@ -120,7 +120,7 @@ def ucb(
     checks.integer("eval_samples", eval_samples, 0)
     checks.integer("glances", glances, 1)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    draw = noise or _normal
+    draw = noise or normal_noise
     loss_fn = task_loss(model.apply, setting.class_mask)
     num_examples = setting.batch_size * setting.batches_per_epoch
 
@@ -217,10 +217,6 @@ def ucb(
         return jax.nn.logsumexp(samples, axis=0) - jnp.log(eval_samples)
 
     return Learner(init, update, predict, end_task)
-
-
-def _normal(key: chex.PRNGKey, sample: jax.Array, mean: Params) -> Params:
-    return optax.tree.random_like(key, mean)
 
 
 def _total(fn: Callable[..., jax.Array], where: Params, *trees: Params) -> jax.Array:
