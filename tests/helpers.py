@@ -44,6 +44,11 @@ def make_batch(seed: int, task: int = 0, size: int = BATCH_SIZE, **fields: Any) 
     return batch._replace(**fields)
 
 
+def first_rows(batch: Batch, size: int) -> Batch:
+    """Return a batch of its first rows."""
+    return batch._replace(**{name: getattr(batch, name)[:size] for name in batch._fields[:4]})
+
+
 SETTING = small_setting()
 MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
 _SMALL = {"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2}

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import pytest
-from helpers import BATCH_SIZE, MODEL, SETTING, assert_close, make_batch, small_keywords
+from helpers import BATCH_SIZE, MODEL, SETTING, assert_close, first_rows, make_batch, small_keywords
 
 from lamaml_jax import LEARNERS
 
@@ -40,8 +40,7 @@ def test_few_examples_fill_pieces_as_a_short_batch_does(
     keywords = small_keywords(name) | {"replay_batch": 2} | keywords
     batch = make_batch(7, task=1)
     padded = batch._replace(valid=jnp.arange(BATCH_SIZE) < LEFT)
-    rows = (a[:LEFT] for a in batch[:4])
-    cut = batch._replace(**dict(zip(("x", "y", "task", "valid"), rows, strict=True)))
+    cut = first_rows(batch, LEFT)
     size = BATCH_SIZE // keywords["inner_steps"]
     updated = []
     for taken, inner_steps in ((padded, keywords["inner_steps"]), (cut, -(-LEFT // size))):
