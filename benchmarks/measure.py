@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.flops import product_flops
-from experiments import backend
-from experiments.config import Config, make_config
+from experiments.process import backend
+from experiments.runs.config import Config, make_config
 from lamaml_jax import datasets, parallel
 
 _TASK = 9  # GEM's work grows with the past tasks

@@ -16,12 +16,15 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/collect.py`
 
 if __name__ == "__main__":
-    from experiments import startup
+    from experiments.process import startup
 
     startup.begin()
 
-from experiments import console, presets, report, workdirs
-from experiments.config import make_config
+from experiments import presets
+from experiments.process import console
+from experiments.reporting.summary import comparison_table
+from experiments.runs import workdirs
+from experiments.runs.config import make_config
 
 _KEYS = ("benchmark", "protocol", "heads", "learner")
 _VALUES = ("ra_mean", "ra_std", "la_mean", "la_std", "bti_mean", "bti_std")
@@ -39,7 +42,7 @@ def main(folders: list[str]) -> None:
         writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows[key] for key in sorted(rows))
-    print(report.comparison_table(summaries))
+    print(comparison_table(summaries))
 
 
 def _summary(folder: pathlib.Path) -> dict[str, Any]:

@@ -8,14 +8,16 @@ sys.path.insert(
 )  # for `python experiments/storage_table.py`
 
 if __name__ == "__main__":
-    from experiments import startup
+    from experiments.process import startup
 
     startup.begin()
 
 import jax.numpy as jnp
 
-from experiments import console, presets, report
-from experiments.config import BATCH_SIZE, Config, make_config
+from experiments import presets
+from experiments.process import console
+from experiments.reporting.summary import TITLES
+from experiments.runs.config import BATCH_SIZE, Config, make_config
 from lamaml_jax import Batch, storage
 
 BENCHMARK = "mnist_rotations"
@@ -37,7 +39,7 @@ def main() -> None:
         sizes = storage.measure(learner, config.model(setting.num_classes), example)
         cells = (f"{size / 1000:.0f}" for size in sizes[1:])
         print(
-            f"| {report.TITLES[name]} | {', '.join(sorted(learner.needs)) or '–'} | {' | '.join(cells)} |"
+            f"| {TITLES[name]} | {', '.join(sorted(learner.needs)) or '–'} | {' | '.join(cells)} |"
         )
 
 

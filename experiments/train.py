@@ -14,14 +14,17 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/train.py`
 
 if __name__ == "__main__":
-    from experiments import startup
+    from experiments.process import startup
 
     startup.begin()
 
 from absl import app, flags
 
-from experiments import backend, console, presets, report, runner, workdirs
-from experiments.config import Config, make_config
+from experiments import presets
+from experiments.process import backend, console
+from experiments.reporting.summary import comparison_table
+from experiments.runs import runner, workdirs
+from experiments.runs.config import Config, make_config
 from lamaml_jax import datasets, hyper
 from lamaml_jax.learners import LEARNERS
 
@@ -162,7 +165,7 @@ def _run() -> None:
         for config, folder in runs:
             summaries.append(runner.run(config, dataset, folder))
             pictures += runner.draw(config, folder)
-    print(report.comparison_table(summaries))
+    print(comparison_table(summaries))
     if left_out:
         print(
             f"Left out, since they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
@@ -180,7 +183,8 @@ def _compare(
 ) -> list[pathlib.Path]:
     drawn: list[pathlib.Path] = []
     with console.only_warned(f"{root} lacks a comparison"):
-        from experiments import pictures  # an import that can fail in a user's surroundings
+        # An import that can fail in a user's surroundings.
+        from experiments.reporting import pictures
 
         drawn = pictures.draw_comparison(root, folders, summaries)
     return drawn

@@ -16,15 +16,16 @@ from typing import Any
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/tune.py`
 
 if __name__ == "__main__":
-    from experiments import startup
+    from experiments.process import startup
 
     startup.begin()
 
 from absl import app, flags
 
-from experiments import backend, console, runner, workdirs
-from experiments.config import Config, make_config
 from experiments.presets.grids import GRIDS
+from experiments.process import backend, console
+from experiments.runs import runner, workdirs
+from experiments.runs.config import Config, make_config
 from lamaml_jax import datasets, hyper
 
 _BENCHMARK = flags.DEFINE_string("benchmark", "mnist_rotations", "As for experiments.train")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments import figures, pictures
+from experiments.reporting import figures, pictures
 
 
 def _accuracy(num_seeds: int, num_tasks: int) -> np.ndarray:

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from experiments import startup
+from experiments.process import startup
 
 ROOT = pathlib.Path(startup.__file__).parents[1]
 WITH_INTERRUPTS = """

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import small_keywords
 
-from experiments import runner
+from experiments.runs import runner
 from lamaml_jax import LEARNERS, Learner, networks
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Seed, make_run

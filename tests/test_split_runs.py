@@ -12,8 +12,9 @@ import pytest
 from running import users_environment
 
 import lamaml_jax
-from experiments import report, runner
-from experiments.config import Config, make_config
+from experiments.reporting.summary import comparison_table
+from experiments.runs import runner
+from experiments.runs.config import Config, make_config
 from lamaml_jax.datasets import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -115,10 +116,10 @@ def test_a_run_says_how_many_images_a_task_has(tmp_path: pathlib.Path) -> None:
     assert summary["evaluation_images_per_task"] == 10
     assert summary == json.loads((tmp_path / "summary.json").read_text())
     assert summary["data"] == "cifar100_subset"
-    table = report.comparison_table([summary])
+    table = comparison_table([summary])
     assert "45 training images, evaluated on 10" in table
     assert "on a subset" not in table
-    assert "on a subset" in report.comparison_table([{**summary, "standard_stream": True}])
+    assert "on a subset" in comparison_table([{**summary, "standard_stream": True}])
 
 
 @pytest.mark.slow
@@ -129,11 +130,11 @@ def test_a_seed_alone_on_all_cores_has_the_bits_of_one_beside_others(
     code = """
 import pathlib, sys
 sys.path.insert(0, "tests")
-from experiments import backend
+from experiments.process import backend
 num_seeds = int(sys.argv[1])
 backend.configure("split_cifar100", num_seeds)
 import jax, test_split_runs
-from experiments import runner
+from experiments.runs import runner
 expected = 1 if num_seeds == 1 else min(backend._num_cores(), num_seeds)
 assert jax.device_count() == expected, jax.devices()
 config = test_split_runs.small(

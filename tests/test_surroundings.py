@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 from running import run_train, users_environment
 
-from experiments import backend, console, figures, pictures, train
+from experiments import train
+from experiments.process import backend, console
+from experiments.reporting import figures, pictures
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20", "--num_seeds=1")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from running import run_train
 
-from experiments import identity, locks, workdirs
-from experiments.config import Config, make_config
+from experiments.runs import identity, locks, workdirs
+from experiments.runs.config import Config, make_config
 from lamaml_jax.datasets import ImageDataset
 
 TINY = ("--learner=online", "--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20")

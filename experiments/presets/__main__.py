@@ -7,11 +7,12 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))  # for `python experiments/presets`
 
 if __name__ == "__main__":
-    from experiments import startup
+    from experiments.process import startup
 
     startup.begin()
 
-from experiments import console, presets
+from experiments import presets
+from experiments.process import console
 
 
 def main() -> None:

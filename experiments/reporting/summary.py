@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments import presets
-from experiments.config import Config
+from experiments.runs.config import Config
 from lamaml_jax import metrics
 
 _METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments import identity, locks, report
-from experiments.config import Config
+from experiments.reporting.summary import is_summary
+from experiments.runs import identity, locks
+from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import PARTIAL, write_whole
 
@@ -102,7 +103,7 @@ def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
         summary = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         summary = None
-    if not report.is_summary(summary):
+    if not is_summary(summary):
         raise ValueError(f"{path} is damaged; remove it, and the same command writes it anew.")
     return summary
 

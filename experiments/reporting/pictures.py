@@ -11,7 +11,10 @@ import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments import console, figures, report, workdirs
+from experiments.process import console
+from experiments.reporting import figures
+from experiments.reporting.summary import TITLES, paper_values
+from experiments.runs import workdirs
 from lamaml_jax.files import write_whole
 
 _SOFTWARE = "lamaml_jax"
@@ -63,10 +66,10 @@ def draw_comparison(
     accuracies, paper = {}, {}
     for folder, summary in zip(folders, summaries, strict=True):
         results = workdirs.read_results(folder)
-        title = report.TITLES[summary["learner"]]
+        title = TITLES[summary["learner"]]
         if not results["diverged"].all():
             accuracies[title] = results["accuracy"][~results["diverged"]]
-        paper[title] = report.paper_values(summary)
+        paper[title] = paper_values(summary)
     if not accuracies:
         return []
     ra, bti = (

@@ -14,8 +14,10 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments import console, report, workdirs
-from experiments.config import Config
+from experiments.process import console
+from experiments.reporting.summary import summarise, title
+from experiments.runs import workdirs
+from experiments.runs.config import Config
 from lamaml_jax import checkpoint, loop, metrics, parallel
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.streams import Benchmark
@@ -82,9 +84,10 @@ def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
     """Draw the pictures of a finished run that are not there, and return the paths of all; failures are warnings."""
     drawn: list[pathlib.Path] = []
     with console.only_warned(f"{workdir} lacks pictures"):
-        from experiments import pictures  # an import that can fail in a user's surroundings
+        # An import that can fail in a user's surroundings.
+        from experiments.reporting import pictures
 
-        drawn = pictures.draw_run(workdir, workdirs.read_results(workdir), report.title(config))
+        drawn = pictures.draw_run(workdir, workdirs.read_results(workdir), title(config))
     return drawn
 
 
@@ -139,7 +142,7 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
     updates_per_second = updates / clock["train"] if done else 0.0
     stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
     summary = {
-        **report.summarise(config, config.name_of(dataset), record, clock, updates_per_second),
+        **summarise(config, config.name_of(dataset), record, clock, updates_per_second),
         "training_images_per_task": stream.train.image.shape[1],
         "evaluation_images_per_task": stream.test.image.shape[1],
     }

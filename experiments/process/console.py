@@ -10,7 +10,7 @@ from typing import Any, TextIO
 
 from absl import logging
 
-from experiments import startup
+from experiments.process import startup
 from lamaml_jax.datasets import DatasetError
 
 

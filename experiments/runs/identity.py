@@ -17,7 +17,7 @@ import flax
 import jax
 
 import lamaml_jax
-from experiments.config import Config
+from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset, checksum
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")

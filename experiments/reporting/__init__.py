@@ -1,0 +1,1 @@
+"""What runs have measured, as tables and pictures."""

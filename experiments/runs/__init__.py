@@ -1,0 +1,1 @@
+"""A run: its configuration, its way through the tasks, and its work directory."""
