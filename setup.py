@@ -43,7 +43,6 @@ setup(
             "pytest>=9.2.0",
             "pytest-xdist>=3.8.0",
             "ruff~=0.17.6",
-            "scipy>=1.17.1",
         ],
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],
