@@ -5,6 +5,7 @@ else is static and checked by the factory itself.
 """
 
 import difflib
+import functools
 import inspect
 import math
 import numbers
@@ -105,7 +106,8 @@ def _check_float(name: str, value: Any, kind: Any) -> None:
 
 def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotation of every keyword that has a value in text form."""
-    hints = typing.get_type_hints(factory, include_extras=True)
+    named = factory.func if isinstance(factory, functools.partial) else factory
+    hints = typing.get_type_hints(named, include_extras=True)
     keywords = inspect.signature(factory).parameters.values()
     return {
         p.name: hints[p.name]

@@ -30,10 +30,12 @@ class Seed(NamedTuple):
     Attributes:
         key: All its randomness.
         hyper: Its float hyper-parameters, float32 scalars by name.
+        stream_key: The key of a run whose stream it takes; None takes its own. All else is drawn from `key`.
     """
 
     key: chex.PRNGKey
     hyper: Hyper
+    stream_key: chex.PRNGKey | None = None
 
 
 class TaskLog(NamedTuple):
@@ -83,7 +85,8 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
     setting = benchmark.setting
 
     def draw_stream(seed: Seed) -> Stream:
-        return benchmark.make_stream(_keys(seed)[0])
+        own = seed if seed.stream_key is None else seed._replace(key=seed.stream_key)
+        return benchmark.make_stream(_keys(own)[0])
 
     def init(seed: Seed, stream: Stream, images: jax.Array) -> State:
         rows = jnp.zeros(setting.batch_size, jnp.int32)

@@ -1,6 +1,7 @@
-"""The training script in this process, and in one of its own as users start it."""
+"""Scripts in this process, and in one of its own as users start it."""
 
 import os
+import types
 
 from absl import flags
 from absl.testing import flagsaver
@@ -20,7 +21,12 @@ def quick_environment() -> dict[str, str]:
 
 
 def run_train(*arguments: str) -> None:
-    """Run the script with these flags, which leave no trace."""
+    """Run the training script with these flags, which leave no trace."""
+    run_script(train, *arguments)
+
+
+def run_script(script: types.ModuleType, *arguments: str) -> None:
+    """Run a script with these flags, which leave no trace."""
     with flagsaver.flagsaver(), compiling_quickly():
         flags.FLAGS.unparse_flags()
-        train.main(flags.FLAGS(["train", *arguments]))
+        script.main(flags.FLAGS([script.__name__, *arguments]))

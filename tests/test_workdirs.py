@@ -69,7 +69,7 @@ def test_files_of_others_are_refused_and_stay(
 ) -> None:
     write(tmp_path, files)
     if ours:
-        workdirs._write_json(tmp_path / "config.json", identity.describe(config, mnist))
+        workdirs.write_json(tmp_path / "config.json", identity.describe(config, mnist))
     before = contents(tmp_path)
     if ours and not overwrite:
         workdirs.check(tmp_path, config, mnist)  # what is in its way is only in the way of removal
@@ -86,7 +86,7 @@ def test_overwriting_leaves_what_no_run_wrote(
     names = ("summary.json", "results.npz", "metrics.jsonl", "task_accuracy.png", "config.json")
     write(tmp_path, {name: "" for name in (*names, "state/3", "state/4.partial")})
     write(tmp_path, {"results.npz.partial": "", "notes.txt": "mine", "plots/a.png": "mine"})
-    workdirs._write_json(tmp_path / "config.json", identity.describe(config, mnist))
+    workdirs.write_json(tmp_path / "config.json", identity.describe(config, mnist))
     with workdirs.reserve([(config, tmp_path)], mnist, overwrite=True):
         pass
     assert set(contents(tmp_path)) == {"notes.txt", "plots/a.png"}

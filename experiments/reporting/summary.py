@@ -11,12 +11,13 @@ from experiments import presets
 from experiments.runs.config import Config
 from lamaml_jax import metrics
 
-_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "ra": metrics.retained_accuracy,
     "la": metrics.learning_accuracy,
     "bti": metrics.backward_transfer,
     "fwt": metrics.forward_transfer,
 }
+"""Of an accuracy matrix, by name."""
 
 TITLES = {
     "la_maml": "La-MAML",
@@ -48,11 +49,12 @@ def summarise(
     """Return the final numbers of a run: accuracies in percent, mean and standard deviation over seeds.
 
     Diverged seeds are left out. The deviation is that of the seeds at hand (divided by S). None stands for what is
-    undefined.
+    undefined, which over the points of a sweep all of it is.
     """
     values: dict[str, float | None] = {}
-    accuracy = record["accuracy"][~record["diverged"]].astype(np.float64)
-    for name, metric in _METRICS.items():
+    counts = ~record["diverged"] & (len(config.points) == 1)
+    accuracy = record["accuracy"][counts].astype(np.float64)
+    for name, metric in METRICS.items():
         percent = 100 * metric(accuracy)
         values[f"{name}_mean"] = _defined(percent.mean()) if len(percent) else None
         values[f"{name}_std"] = _defined(percent.std()) if len(percent) else None
@@ -65,6 +67,7 @@ def summarise(
         "data": data,
         "standard_stream": config.is_standard_stream(),
         "num_seeds": len(config.seeds),
+        "num_points": len(config.points),
         **values,
         "diverged_seeds": record["seeds"][record["diverged"]].tolist(),
         "compile_seconds": clock["compile"],
@@ -77,7 +80,7 @@ def summarise(
 def is_summary(found: Any) -> bool:
     """Return whether this is what `summarise` returned for some run, as far as tables need it."""
     names = {"benchmark", "learner", "protocol", "data", "standard_stream", "num_seeds"}
-    names |= {f"{name}_{kind}" for name in _METRICS for kind in ("mean", "std")}
+    names |= {f"{name}_{kind}" for name in METRICS for kind in ("mean", "std")}
     names |= {f"{name}_seconds" for name in ("compile", "train", "eval")}
     described = isinstance(found, dict) and names <= set(found)
     return described and isinstance(found.get("diverged_seeds"), list)

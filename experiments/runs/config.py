@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
@@ -17,6 +17,7 @@ from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Run, Seed, make_run
 
 Eval: TypeAlias = Literal["all", "seen", "needed"]
+Point: TypeAlias = Mapping[str, float]
 
 BATCH_SIZE = 10
 EPOCHS = {"single": 1, "multi": 10}
@@ -66,6 +67,10 @@ class Config:
         network: All of the network's factory's, such as `precision`.
         eval: Evaluate after every task "all" tasks, those "seen" so far and the next, or only those that the metrics
             "needed".
+        stream_seed: Draws the one stream of all runs; None has every seed draw its own.
+        points: What sets the points of a sweep apart, each of which is run with every seed: float keywords by name, and
+            a `stream_seed`. A run that is no sweep has one point, at which nothing differs.
+        probe: The name of what is measured as each task arrives (see `probes`).
     """
 
     benchmark: str
@@ -77,6 +82,9 @@ class Config:
     stream: dict[str, Any]
     network: dict[str, Any]
     eval: Eval
+    stream_seed: int | None = None
+    points: tuple[Point, ...] = ({},)
+    probe: str | None = None
 
     @property
     def dataset(self) -> str:
@@ -101,11 +109,23 @@ class Config:
         """Return the keywords that a compiled program takes as arguments."""
         return hyper.part_floats(LEARNERS[self.learner], self.keywords)[0]
 
-    def place_seeds(self, mesh: Mesh) -> Seed:
+    def runs(self) -> list[tuple[Point, int]]:
+        """Return the point and the seed of every run, point by point."""
+        return [(point, seed) for point in self.points for seed in self.seeds]
+
+    def place_runs(self, mesh: Mesh) -> Seed:
         """Return what sets the runs apart, laid out over the devices."""
-        keys = jnp.stack([jax.random.key(seed) for seed in self.seeds])
-        floats = {name: jnp.full(len(keys), v, jnp.float32) for name, v in self.floats().items()}
-        return parallel.place(Seed(keys, floats), mesh)
+        runs = self.runs()
+        values = {
+            name: [point.get(name, value) for point, _ in runs]
+            for name, value in self.floats().items()
+        }
+        streams_of = [point.get("stream_seed", self.stream_seed) for point, _ in runs]
+        own = [
+            seed if of is None else int(of) for of, (_, seed) in zip(streams_of, runs, strict=True)
+        ]
+        hyper = {name: jnp.asarray(of_runs, jnp.float32) for name, of_runs in values.items()}
+        return parallel.place(Seed(_keys(seed for _, seed in runs), hyper, _keys(own)), mesh)
 
     def build(self, setting: Setting, floats: Hyper) -> Learner:
         """Return the learner for a stream, with floats that may be traced."""
@@ -179,6 +199,10 @@ class Config:
         return steps * self.keywords.get("glances", 1)
 
 
+def _keys(seeds: Iterable[int]) -> jax.Array:
+    return jnp.stack([jax.random.key(seed) for seed in seeds])
+
+
 def stream_defaults(benchmark: str) -> dict[str, Any]:
     """Return what a benchmark's factory takes beside the dataset, with its defaults."""
     own = _defaults(streams.BENCHMARKS[benchmark])
@@ -198,6 +222,7 @@ def make_config(
     stream: Mapping[str, Any],
     network: Mapping[str, Any],
     eval: Eval = "all",
+    stream_seed: int | None = None,
 ) -> Config:
     """Return a checked configuration.
 
@@ -206,11 +231,13 @@ def make_config(
         learner: Its name.
         protocol: Its name.
         semantics: Its name.
-        assignments: `name=value` overrides of the preset's keywords.
+        assignments: `name=value` overrides of the preset's keywords, or of any of the stream's or the network's, or
+            `stream_seed=value`.
         seeds: As in `Config`.
         stream: Keywords of the benchmark's factory; None stands for the preset's value, or the factory's default.
         network: Keywords of the network; None stands for its default.
         eval: As in `Config`.
+        stream_seed: As in `Config`.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument.
@@ -219,11 +246,11 @@ def make_config(
         raise ValueError(hyper.unknown("benchmark", benchmark, streams.BENCHMARKS))
     if learner not in LEARNERS:
         raise ValueError(hyper.unknown("learner", learner, LEARNERS))
-    factory = LEARNERS[learner]
-    keywords = presets.keywords(benchmark, learner, semantics, protocol)
-    keywords |= hyper.parse(factory, assignments)
+    factory, own_network = LEARNERS[learner], DATASETS[_dataset_of(benchmark)].network
+    set_of = _parse_assignments(benchmark, learner, assignments)
+    keywords = presets.keywords(benchmark, learner, semantics, protocol) | set_of["learner"]
     floats, static = hyper.part_floats(factory, keywords)
-    own_network = DATASETS[_dataset_of(benchmark)].network
+    stream_seed = set_of["run"].get("stream_seed", stream_seed)
     config = Config(
         benchmark=benchmark,
         learner=learner,
@@ -231,16 +258,58 @@ def make_config(
         semantics=semantics,
         seeds=seeds,
         keywords={**static, **floats},
-        stream=_stream(benchmark, learner, protocol, stream),
+        stream=_stream(benchmark, learner, protocol, {**stream, **set_of["stream"]}),
         network={
             **_defaults(own_network),
             **presets.network(benchmark, learner),
             **_given(network, _defaults(own_network), f"the network of {benchmark}"),
+            **set_of["network"],
         },
         eval=eval,
+        stream_seed=stream_seed,
     )
+    if stream_seed is not None:
+        checks.integer("stream_seed", stream_seed, 0, 2**32 - 1)
     config.needs()  # builds network and learner, which check their static keywords
     return config
+
+
+def setting_names(benchmark: str, learner: str) -> list[str]:
+    """Return the names that an assignment may set: the learner's keywords, the stream's and the network's."""
+    return [
+        name for factory in _factories(benchmark, learner).values() for name in hyper.names(factory)
+    ]
+
+
+def _parse_assignments(
+    benchmark: str, learner: str, assignments: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the values that are set, by whose they are."""
+    factories = _factories(benchmark, learner)
+    texts: dict[str, list[str]] = {whose: [] for whose in factories}
+    for text in assignments:
+        name, equals, _ = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} is not of the form name=value.")
+        owners = [whose for whose, factory in factories.items() if name in hyper.names(factory)]
+        if not owners:
+            known = setting_names(benchmark, learner)
+            raise ValueError(hyper.unknown(f"setting of {learner} on {benchmark}", name, known))
+        texts[owners[0]].append(text)
+    return {whose: hyper.parse(factory, texts[whose]) for whose, factory in factories.items()}
+
+
+def _factories(benchmark: str, learner: str) -> dict[str, Callable[..., Any]]:
+    """Return whose signatures say what can be set, by what they make."""
+
+    def run(*, stream_seed: int | None = None) -> None: ...
+
+    return {
+        "learner": LEARNERS[learner],
+        "stream": streams.BENCHMARKS[benchmark],
+        "network": DATASETS[_dataset_of(benchmark)].network,
+        "run": run,
+    }
 
 
 def _stream(

@@ -1,6 +1,6 @@
 """Run one configuration: train task by task, show progress, save after every task, write the results.
 
-Dimensions: S seeds, T tasks, L layers.
+Dimensions: S runs (seeds, of a sweep point by point), T tasks, L layers.
 """
 
 import contextlib
@@ -18,33 +18,36 @@ from experiments.process import console
 from experiments.reporting.summary import summarise, title
 from experiments.runs import workdirs
 from experiments.runs.config import Config
+from experiments.runs.probes import PROBES
 from lamaml_jax import checkpoint, loop, metrics, parallel
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.types import State
 
 Record = dict[str, np.ndarray]
-"""What a run has measured so far: arrays that start with the axis of seeds, NaN where nothing was measured yet."""
-
-_NOT_INFOS = {"seeds", "accuracy", "diverged", "rate_mean", "rate_share_nonpositive"}
+"""What a run has measured so far: arrays that start with the axis of runs, NaN where nothing was measured yet."""
 
 
 class Program(NamedTuple):
-    """All seeds' runs, compiled and on their devices.
+    """All runs, compiled and on their devices.
 
     Attributes:
         start: The state before training.
         train: `train(state, task) -> (state, log)`.
         evaluate: `evaluate(state, first, stop) -> accuracy [S, T]`, on the host.
+        probe: `probe(state, task) -> values [S]` by name, on the host.
         save: `save(state)` on the host.
         load: `load(saved)` back on the devices.
+        infos: The names of what the learner reports.
     """
 
     start: State
     train: Callable[[State, int], tuple[State, loop.TaskLog]]
     evaluate: Callable[[State, int, int], np.ndarray]
+    probe: Callable[[State, int], dict[str, np.ndarray]]
     save: Callable[[State], Any]
     load: Callable[[Any], State]
+    infos: list[str]
 
 
 class Clock(dict[str, float]):
@@ -59,7 +62,7 @@ class Clock(dict[str, float]):
 
 
 def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[str, Any]:
-    """Train and evaluate all seeds of a configuration, or go on where an earlier call was interrupted.
+    """Train and evaluate all runs of a configuration, or go on where an earlier call was interrupted.
 
     Args:
         config: What to run.
@@ -103,7 +106,6 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
     ) as bar:
         bar.set_postfix_str("compiling")
         program, record = _prepare(config, benchmark, clock)
-        infos = sorted(set(record) - _NOT_INFOS)
         state, done = program.start, 0
 
         def snapshot() -> dict[str, Any]:
@@ -115,12 +117,14 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
         else:
             with clock.on("eval"):
                 _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
-        workdirs.write_metrics(workdir, record, done, rows, infos)
+        workdirs.write_metrics(workdir, record, done, rows, program.infos)
         bar.initial = bar.n = done
         for task in range(done, num_stages):
             if record["diverged"].all():
                 break
             row = rows[task]
+            for name, values in program.probe(state, task).items():
+                record[name][:, task] = values
             with clock.on("train"):
                 state, log = jax.block_until_ready(program.train(state, task))
             _note_training(record, log, task)
@@ -130,14 +134,14 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
             with clock.on("eval"):
                 accuracy = program.evaluate(state, first, stop)
             _note_accuracy(record, accuracy, row, first, stop)
-            workdirs.write_metrics(workdir, record, task + 1, rows, infos)
+            workdirs.write_metrics(workdir, record, task + 1, rows, program.infos)
             checkpoint.save(workdir / "state", task + 1, snapshot())
             bar.set_postfix_str(_progress(record, row))
             bar.update()
             done += 1
     if "rate_mean" in record:
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
-    batches = len(config.seeds) * done * record["loss"].shape[-1]
+    batches = len(config.runs()) * done * record["loss"].shape[-1]
     updates = batches * config.updates_per_batch()
     updates_per_second = updates / clock["train"] if done else 0.0
     stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
@@ -152,15 +156,15 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
 
 def _prepare(config: Config, benchmark: Benchmark, clock: Clock) -> tuple[Program, Record]:
     """Compile the run's functions, draw and initialise every seed, and make room for what will be measured."""
-    num_seeds = len(config.seeds)
+    num_runs = len(config.runs())
     functions = config.make_run(benchmark)
     mesh = parallel.run_mesh()
-    seeds = config.place_seeds(mesh)
+    seeds = config.place_runs(mesh)
     images = parallel.replicate(benchmark.images, mesh)
 
     def compiled(function: Callable[..., Any], runs: Any, shared: Any) -> jax.stages.Compiled:
         with clock.on("compile"):
-            return parallel.over_runs(function, mesh, num_seeds).lower(runs, shared).compile()
+            return parallel.over_runs(function, mesh, num_runs).lower(runs, shared).compile()
 
     def whole(*numbers: int) -> tuple[Any, ...]:
         return (images, *(np.int32(n) for n in numbers))
@@ -174,32 +178,48 @@ def _prepare(config: Config, benchmark: Benchmark, clock: Clock) -> tuple[Progra
 
     def evaluate_on_host(state: State, first: int, stop: int) -> np.ndarray:
         row = evaluate((seeds, stream, state), whole(first, stop))
-        return parallel.collect(row, num_seeds)
+        return parallel.collect(row, num_runs)
 
+    probed: dict[str, Any] = {}
+    if config.probe is not None:
+        measure = PROBES[config.probe](config, benchmark)
+        probe = compiled(measure, (seeds, stream, start), whole(0))
+        probed = probe.out_info
+
+    def probe_on_host(state: State, task: int) -> dict[str, np.ndarray]:
+        if not probed:
+            return {}
+        return parallel.collect(probe((seeds, stream, state), whole(task)), num_runs)
+
+    _, log = train.out_info
     program = Program(
         start,
         train=lambda state, task: train((seeds, stream, state), whole(task)),
         evaluate=evaluate_on_host,
-        save=lambda state: parallel.collect(state, num_seeds),
+        probe=probe_on_host,
+        save=lambda state: parallel.collect(state, num_runs),
         load=lambda saved: parallel.place(saved, mesh),
+        infos=sorted(log.infos),
     )
-    _, log = train.out_info
-    return program, _empty_record(config, benchmark.setting.num_tasks, log, start)
+    record = _empty_record(config, benchmark.setting.num_tasks, log, start)
+    shape = record["accuracy"][:, 0].shape
+    return program, record | {name: np.full(shape, np.nan, np.float32) for name in probed}
 
 
 def _empty_record(config: Config, num_tasks: int, log: loop.TaskLog, state: State) -> Record:
-    num_seeds = len(config.seeds)
+    seeds = np.array([seed for _, seed in config.runs()])
+    num_runs = len(seeds)
     record = {
-        "seeds": np.array(config.seeds),
-        "accuracy": np.full((num_seeds, num_tasks + 1, num_tasks), np.nan, np.float32),
-        "diverged": np.zeros(num_seeds, bool),
+        "seeds": seeds,
+        "accuracy": np.full((num_runs, num_tasks + 1, num_tasks), np.nan, np.float32),
+        "diverged": np.zeros(num_runs, bool),
     }
     for name, values in log.infos.items():
-        record[name] = np.full((num_seeds, num_tasks, values.shape[1]), np.nan, np.float32)
+        record[name] = np.full((num_runs, num_tasks, values.shape[1]), np.nan, np.float32)
     if log.rates is not None:
-        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(state.lrs), num_seeds)
+        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(state.lrs), num_runs)
         for name, first in zip(("rate_mean", "rate_share_nonpositive"), summaries, strict=True):
-            record[name] = np.full((num_seeds, num_tasks + 1, first.shape[1]), np.nan, np.float32)
+            record[name] = np.full((num_runs, num_tasks + 1, first.shape[1]), np.nan, np.float32)
             record[name][:, 0] = first
     return record
 
@@ -222,6 +242,11 @@ def _note_accuracy(record: Record, accuracy: np.ndarray, row: int, first: int, s
 def _progress(record: Record, row: int) -> str:
     diverged = record["diverged"]
     seen = record["accuracy"][~diverged, row, :row]
-    which = "so far" if np.isfinite(seen).all() else "on the last task"
-    text = f"accuracy {which} {100 * np.nanmean(seen):.1f} %" if len(seen) else "no seed is left"
-    return f"{text}, diverged: {record['seeds'][diverged].tolist()}" if diverged.any() else text
+    of = "so far" if np.isfinite(seen).all() else "on the last task"
+    text = f"accuracy {of} {100 * np.nanmean(seen):.1f} %" if len(seen) else "no seed is left"
+    if not diverged.any():
+        return text
+    seeds = record["seeds"]
+    is_sweep = len(set(seeds)) < len(seeds)
+    which = f"{diverged.sum()} of {len(seeds)} runs" if is_sweep else seeds[diverged].tolist()
+    return f"{text}, diverged: {which}"

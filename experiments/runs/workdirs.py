@@ -87,7 +87,7 @@ def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
     check(workdir, config, dataset)
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():
-        _write_json(workdir / "config.json", identity.describe(config, dataset))
+        write_json(workdir / "config.json", identity.describe(config, dataset))
 
 
 def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -173,7 +173,13 @@ def write_results(
     """Write results.npz and, last, summary.json, which says that the run is finished."""
     with write_whole(workdir / "results.npz") as file:
         np.savez_compressed(file, allow_pickle=False, **record)
-    _write_json(workdir / "summary.json", summary)
+    write_json(workdir / "summary.json", summary)
+
+
+def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+    """Write a JSON file for people to read."""
+    with write_whole(path) as file:
+        file.write(json.dumps(values, indent=2).encode() + b"\n")
 
 
 def _description(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -225,11 +231,6 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
 
 def _is_finished(workdir: pathlib.Path) -> bool:
     return (workdir / "summary.json").exists()
-
-
-def _write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
-    with write_whole(path) as file:
-        file.write(json.dumps(values, indent=2).encode() + b"\n")
 
 
 def _number(value: float) -> float | None:

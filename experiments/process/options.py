@@ -1,0 +1,211 @@
+"""The flags that scripts share: which stream of tasks and network, how many seeds, which data, and where results go."""
+
+import pathlib
+from collections.abc import Iterable
+from typing import Any
+
+from absl import flags
+
+from experiments import presets
+from experiments.process import console
+from lamaml_jax import LEARNERS, datasets, hyper
+
+BENCHMARK = flags.DEFINE_string(
+    "benchmark", "mnist_rotations", "Stream of tasks: any of " + ", ".join(presets.PRESETS)
+)
+LEARNER = flags.DEFINE_list(
+    "learner", None, "Method, or a comma-separated list: any of " + ", ".join(LEARNERS)
+)
+DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of prepared data, of archives in manual/, or to download into"
+)
+PACKAGED = flags.DEFINE_bool(
+    "packaged_mnist", False, "Use the packaged subset: 10,000 training, 2,000 test images"
+)
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder for the results; several learners get a folder each in it"
+)
+NUM_SEEDS = flags.DEFINE_integer(
+    "num_seeds", None, "Runs, which differ in all that is random; each script has its own number"
+)
+SEED = flags.DEFINE_integer(
+    "seed", None, "The first seed; the others count up from it. 0, and 100 where runs choose"
+)
+PROTOCOL = flags.DEFINE_enum(
+    "protocol", "single", ["single", "multi"], "One pass with glances, or ten epochs over each task"
+)
+SEMANTICS = flags.DEFINE_enum(
+    "semantics",
+    "released",
+    ["released", "paper"],
+    "Whose reading of the method: the authors' code's, or the text's",
+)
+SET = flags.DEFINE_multi_string(
+    "set",
+    [],
+    "name=value for any keyword of the learner's factory, of the stream's or of the network's; repeatable",
+)
+_STREAM = {
+    "num_tasks": flags.DEFINE_integer(
+        "num_tasks", None, "Tasks; the benchmark's own number by default"
+    ),
+    "samples_per_task": flags.DEFINE_integer(
+        "samples_per_task", None, "Training images per task; the benchmark's by default"
+    ),
+    "epochs": flags.DEFINE_integer(
+        "epochs", None, "Passes over each task; one, or ten in the multi-pass protocol, by default"
+    ),
+    "heads": flags.DEFINE_enum(
+        "heads",
+        None,
+        ["shared", "per_task"],
+        "MNIST: one head for all tasks (the default), or one each and its id known at test",
+    ),
+    "interpolation": flags.DEFINE_enum(
+        "interpolation",
+        None,
+        ["bilinear", "nearest"],
+        "MNIST Rotations: of rotated images; bilinear by default",
+    ),
+    "classes_per_task": flags.DEFINE_integer(
+        "classes_per_task", None, "Split benchmarks: a divisor of the classes; 5 by default"
+    ),
+    "class_order": flags.DEFINE_enum(
+        "class_order",
+        None,
+        ["random", "superclass"],
+        "Split CIFAR-100: random (the default), or one superclass per task",
+    ),
+    "eval_split": flags.DEFINE_enum(
+        "eval_split",
+        None,
+        ["test", "validation"],
+        "Evaluate on test data, or on a tenth held out of each task's training; validation where runs choose",
+    ),
+}
+STREAM_SEED = flags.DEFINE_integer(
+    "stream_seed",
+    None,
+    "Draw one stream from this seed for all runs; by default each seed draws its own",
+)
+_NETWORK = {
+    "precision": flags.DEFINE_enum(
+        "precision",
+        None,
+        ["float32", "bfloat16"],
+        "Of the network's matrix products; float32 by default",
+    ),
+    "initializer": flags.DEFINE_enum(
+        "initializer",
+        None,
+        ["kaiming", "xavier", "xavier_uniform"],
+        "Of the network's weights; the preset's by default",
+    ),
+    "convolution": flags.DEFINE_enum(
+        "convolution",
+        None,
+        ["patches", "lax"],
+        "Split benchmarks: as patches times a matrix (the default), or by JAX's own function",
+    ),
+}
+
+
+def refuse_arguments(argv: Iterable[str]) -> None:
+    """Check that there are only flags.
+
+    Raises:
+        ValueError: There is something else.
+    """
+    for argument in list(argv)[1:]:
+        raise ValueError(f"{argument!r} is not a flag; flags are of the form --name=value.")
+
+
+def benchmark() -> str:
+    """Return the benchmark's name.
+
+    Raises:
+        ValueError: There is none of this name.
+    """
+    if BENCHMARK.value not in presets.PRESETS:
+        raise ValueError(hyper.unknown("benchmark", BENCHMARK.value, presets.PRESETS))
+    return BENCHMARK.value
+
+
+def learners(default: Iterable[str]) -> list[str]:
+    """Return the learners named, or the script's own.
+
+    Raises:
+        ValueError: One is named twice, or none is.
+    """
+    names = list(default if LEARNER.value is None else LEARNER.value)
+    if not names or len(set(names)) < len(names):
+        raise ValueError(
+            f"learner is {','.join(names)!r}; it must name one or more different learners."
+        )
+    return names
+
+
+def num_seeds(default: int) -> int:
+    """Return how many seeds to run.
+
+    Raises:
+        ValueError: None at all.
+    """
+    number = default if NUM_SEEDS.value is None else NUM_SEEDS.value
+    if number < 1:
+        raise ValueError(f"num_seeds is {number}; it must be at least 1.")
+    return number
+
+
+def seeds(number: int, first: int) -> tuple[int, ...]:
+    """Return this many seeds from --seed on, or from `first` where it is not given.
+
+    Raises:
+        ValueError: They are not numbers of 32 bits.
+    """
+    first = first if SEED.value is None else SEED.value
+    if not 0 <= first <= 2**32 - number:
+        raise ValueError(f"seed is {first}; it must be in [0, 2**32 - num_seeds].")
+    return tuple(range(first, first + number))
+
+
+def settings() -> dict[str, Any]:
+    """Return what `make_config` takes of these flags, all but learner, assignments and seeds."""
+    return {
+        "benchmark": benchmark(),
+        "protocol": PROTOCOL.value,
+        "semantics": SEMANTICS.value,
+        "stream": {name: flag.value for name, flag in _STREAM.items()},
+        "network": {name: flag.value for name, flag in _NETWORK.items()},
+        "stream_seed": STREAM_SEED.value,
+    }
+
+
+def workdir() -> pathlib.Path:
+    """Return the folder for the results.
+
+    Raises:
+        ValueError: None is given.
+    """
+    if not WORKDIR.value:
+        raise ValueError("workdir is not given; it must be a folder for the results.")
+    return console.path("workdir", WORKDIR.value)
+
+
+def dataset(name: str) -> datasets.ImageDataset:
+    """Load the dataset of this name.
+
+    Raises:
+        ValueError: It is not said where from, or twice.
+        DatasetError: It is not there.
+    """
+    if PACKAGED.value and DATA_DIR.value is not None:
+        raise ValueError("packaged_mnist and data_dir are both given; it must be one of them.")
+    if PACKAGED.value and name != "mnist":
+        raise ValueError(f"packaged_mnist is given; {BENCHMARK.value} needs {name} in a data_dir.")
+    if PACKAGED.value:
+        return datasets.load_packaged_mnist()
+    if DATA_DIR.value is None:
+        or_packaged = ", or pass --packaged_mnist" if name == "mnist" else ""
+        raise ValueError(f"data_dir is not given; it must be a folder for {name}{or_packaged}.")
+    return datasets.load(name, console.path("data_dir", DATA_DIR.value))
