@@ -4,12 +4,10 @@ import csv
 import dataclasses
 import json
 import pathlib
-import struct
 import subprocess
 import sys
 from typing import Any
 
-import numpy as np
 import pytest
 from running import quick_environment
 
@@ -146,60 +144,6 @@ def test_the_demo_takes_further_flags(tmp_path: pathlib.Path) -> None:
     printed = run_script("experiments.demo", *options).stdout
     assert "| ER |" in printed
     assert str(tmp_path / "comparison.png") in printed
-
-
-def write_mnist(folder: pathlib.Path) -> None:
-    """Write archives of noise with as many images as two small tasks need."""
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for prefix, count in (("train", 1200), ("t10k", 50)):
-        images, labels = rng.integers(0, 256, (count, 28, 28)), rng.integers(0, 10, count)
-        for name, magic, array in (("images-idx3", 2051, images), ("labels-idx1", 2049, labels)):
-            header = struct.pack(f">{1 + array.ndim}I", magic, *array.shape)
-            content = header + array.astype(np.uint8).tobytes()
-            (folder / f"{prefix}-{name}-ubyte").write_bytes(content)
-
-
-@pytest.mark.slow
-def test_tuning_compares_validation_accuracies_of_other_seeds(tmp_path: pathlib.Path) -> None:
-    write_mnist(tmp_path / "manual")
-    options = ["--num_tasks=2", "--num_seeds=1", f"--data_dir={tmp_path}", f"--workdir={tmp_path}"]
-    options += ["--learner=iid", "--set=clip_norm=2.0"]
-    printed = run_script("experiments.tune", *options).stdout
-    assert printed.count("lr=") == len(grids.GRIDS["iid"])
-    configs = list(tmp_path.glob("mnist_rotations-single-shared-2/iid/*/config.json"))
-    assert len(configs) == len(grids.GRIDS["iid"])
-    for path in configs:
-        settings = json.loads(path.read_text())["settings"]
-        assert settings["stream"]["eval_split"] == "validation"
-        assert settings["seeds"] == [100]
-        assert settings["keywords"]["clip_norm"] == 2.0
-
-
-def test_tuning_ranks_what_diverged_last() -> None:
-    """In a process of its own, as it shares flags with other scripts."""
-    code = """
-from experiments.tune import ranking
-def point(ra, *diverged):
-    return {"ra_mean": ra, "bti_mean": None, "diverged_seeds": list(diverged)}
-points = {"lr=1": point(50.0), "lr=2": point(90.0, 101), "lr=3": point(70.0), "lr=4": point(None, 100, 101)}
-print(*ranking(points), sep="\\n")
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    lines = done.stdout.splitlines()
-    assert [line.split()[-1] for line in lines] == ["lr=3", "lr=1", "lr=2", "lr=4"]
-    assert "70.00" in lines[0] and "diverged: seeds 101" in lines[2]
-
-
-def test_tuning_refuses_before_any_run(tmp_path: pathlib.Path) -> None:
-    options = [f"--data_dir={tmp_path}", f"--workdir={tmp_path / 'runs'}"]
-    error = run_script("experiments.tune", "--learner=agem,icarl", *options, status=2).stderr
-    assert "icarl, which needs to know the task at test" in error and "--heads=per_task" in error
-    error = run_script("experiments.tune", "--learner=iid", "--set=lr=1", *options, status=2).stderr
-    assert "set is 'lr=1'; lr is what the grid of iid chooses" in error
-    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.slow

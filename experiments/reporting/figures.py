@@ -10,6 +10,7 @@ are left out by the caller.
 Nothing here touches pyplot's global state: each function returns a `Figure` for `Figure.savefig`.
 """
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,9 +27,9 @@ from matplotlib.patheffects import Normal, Stroke
 from lamaml_jax import metrics
 
 # Okabe and Ito's colours, which the colour-blind tell apart, and line styles for more series.
-_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
-_LINE_STYLES = ("-", "--", "-.", (0, (1, 1)))
-_MARKERS = ("o", "s", "^", "v")  # instead of the line styles, where only points exist
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+LINE_STYLES = ("-", "--", "-.", (0, (1, 1)))
+MARKERS = ("o", "s", "^", "v")  # instead of the line styles, where only points exist
 _PAPER: dict[str, Any] = {
     "marker": "D",
     "color": "black",
@@ -52,7 +53,7 @@ def plot_accuracy_matrix(accuracy: np.ndarray, title: str) -> Figure:
     """
     mean, _ = _over_seeds(100 * accuracy)
     num_tasks = mean.shape[1]
-    figure, (ax,) = _subplots(title, (6.4, 5.6))
+    figure, (ax,) = subplots(title, (6.4, 5.6))
     image = ax.imshow(
         mean,
         cmap=matplotlib.colormaps["viridis"].with_extremes(bad="lightgrey"),
@@ -88,7 +89,7 @@ def plot_task_accuracies(accuracy: np.ndarray, title: str) -> Figure:
         The figure; the lines of its first axes are the tasks in order, then the mean.
     """
     num_tasks = accuracy.shape[2]
-    figure, (ax,) = _subplots(title, (7.2, 4.5))
+    figure, (ax,) = subplots(title, (7.2, 4.5))
     # The last tenth of viridis is too pale for lines on white.
     colors = matplotlib.colormaps["viridis"](np.linspace(0, 0.9, num_tasks))
     tasks = np.arange(1, num_tasks + 1)
@@ -130,7 +131,7 @@ def plot_learning_rates(
     Returns:
         The figure; its two axes hold one line per layer, in the order of `layer_names`.
     """
-    figure, (left, right) = _subplots(title, (11, 4.2), 2)
+    figure, (left, right) = subplots(title, (11, 4.2), 2)
     names = [str(name) for name in layer_names]
     groups = [name.rsplit("/", 1) if "/" in name else (name, "") for name in names]
     layers = list(dict.fromkeys(layer for layer, _ in groups))
@@ -138,8 +139,8 @@ def plot_learning_rates(
     after = np.arange(rate_mean.shape[1])
     for ax, values in ((left, rate_mean), (right, 100 * rate_share_nonpositive)):
         for i, (layer, part) in enumerate(groups):
-            color = _COLORS[layers.index(layer) % len(_COLORS)]
-            style = _LINE_STYLES[parts.index(part) % len(_LINE_STYLES)]
+            color = COLORS[layers.index(layer) % len(COLORS)]
+            style = LINE_STYLES[parts.index(part) % len(LINE_STYLES)]
             _draw(ax, after, values[:, :, i], 0.15, color=color, linestyle=style, label=names[i])
         _count_from(ax.xaxis, 0, len(after) - 1)
         ax.set_xlabel("after training on task (0: before training)")
@@ -168,10 +169,10 @@ def plot_comparison(
     Returns:
         The figure; its axes hold one line per learner, the bars of RA and the bars of BTI.
     """
-    figure, (left, middle, right) = _subplots(title, (11.5, 4.2), 3, width_ratios=(2, 1, 1))
+    figure, (left, middle, right) = subplots(title, (11.5, 4.2), 3, width_ratios=(2, 1, 1))
     for i, (label, accuracy) in enumerate(accuracies.items()):
-        color = _COLORS[i % len(_COLORS)]
-        style = _LINE_STYLES[i // len(_COLORS) % len(_LINE_STYLES)]
+        color = COLORS[i % len(COLORS)]
+        style = LINE_STYLES[i // len(COLORS) % len(LINE_STYLES)]
         line = {"color": color, "linestyle": style, "linewidth": 2, "label": label}
         tasks = np.arange(1, accuracy.shape[2] + 1)
         _draw(left, tasks, 100 * _mean_over_seen(accuracy), 0.2, **line)
@@ -207,11 +208,12 @@ def _mean_over_seen(accuracy: np.ndarray) -> np.ndarray:
     return np.stack([accuracy[:, t, :t].mean(axis=1) for t in range(1, num_tasks + 1)], axis=1)
 
 
-def _subplots(
+def subplots(
     title: str, size: tuple[float, float], columns: int = 1, **grid: Any
 ) -> tuple[Figure, list[Axes]]:
+    """Return a figure of this size in inches with a title, and its panels side by side."""
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
-    figure.suptitle(title, fontweight="bold")
+    figure.suptitle(textwrap.fill(title, int(9 * size[0])), fontweight="bold")
     axes = list(figure.subplots(1, columns, squeeze=False, gridspec_kw=grid)[0])
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
@@ -226,7 +228,7 @@ def _draw(ax: Axes, x: np.ndarray, values: np.ndarray, band: float, **line: Any)
         ax.plot(x, mean, **({"marker": "o"} if len(x) == 1 else {}) | line)
         ax.fill_between(x, mean - std, mean + std, color=line["color"], alpha=band, linewidth=0)
     else:
-        marker = _MARKERS[_LINE_STYLES.index(line.get("linestyle", "-"))]
+        marker = MARKERS[LINE_STYLES.index(line.get("linestyle", "-"))]
         line |= {"linestyle": ":", "marker": marker, "markevery": None, "elinewidth": 1}
         ax.errorbar(x[exists], mean[exists], std[exists], **line)
 
@@ -237,7 +239,7 @@ def _bars(ax: Axes, values: Mapping[str, np.ndarray], paper: Mapping[str, float]
         mean, std = per_seed.mean(), per_seed.std()
         text = "undefined" if np.isnan(mean) else f"{mean:.1f} ± {std:.1f}".replace("-", "−")
         if not np.isnan(mean):
-            ax.barh(row, mean, xerr=std, color=_COLORS[row % len(_COLORS)], height=0.5, capsize=3)
+            ax.barh(row, mean, xerr=std, color=COLORS[row % len(COLORS)], height=0.5, capsize=3)
         ax.text(1.03, row, text, transform=ax.get_yaxis_transform(), va="center")
         if label in paper:
             ax.plot(paper[label], row, **_PAPER)

@@ -76,11 +76,15 @@ def draw_comparison(
         {title: values[name] for title, values in paper.items() if name in values}
         for name in ("ra_mean", "bti_mean")
     )
-    return _draw(
+    return draw_anew(
         root / "comparison.png",
         lambda: figures.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti),
-        anew=True,
     )
+
+
+def draw_anew(path: pathlib.Path, plot: Callable[[], Figure]) -> list[pathlib.Path]:
+    """Draw one picture in the place of an older one of ours, and return its path, or nothing and warn."""
+    return _draw(path, plot, anew=True)
 
 
 def _draw(path: pathlib.Path, plot: Callable[[], Figure], *, anew: bool) -> list[pathlib.Path]:

@@ -1,0 +1,221 @@
+"""A sweep from its axes to its results: check everything, run what is not there yet, write, draw.
+
+In its folder, sweep.json says what is swept and units/ holds the runs.
+"""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from experiments.process import console, options
+from experiments.reporting.summary import TITLES
+from experiments.runs import runner, workdirs
+from experiments.runs.config import Config, make_config, setting_names
+from experiments.sweeps import results
+from experiments.sweeps.grid import MANY_POINTS, Axis, Point
+from experiments.sweeps.plan import plan
+from experiments.sweeps.results import Sweep
+from lamaml_jax import hyper
+from lamaml_jax.datasets import ImageDataset
+
+FIRST_SEED = 100
+"""Of the seeds that choose, which are others than those reported."""
+
+MEMORY_GB = 8.0
+"""What one program may take, unless said otherwise, in GiB."""
+
+
+class Request(NamedTuple):
+    """A checked sweep.
+
+    Attributes:
+        axes: What is swept.
+        points: Their values.
+        configs: One per point.
+        folder: Of the sweep.
+    """
+
+    axes: Sequence[Axis]
+    points: Sequence[Point]
+    configs: Sequence[Config]
+    folder: pathlib.Path
+
+
+def request(
+    learner: str,
+    axes: Sequence[Axis],
+    points: Sequence[Point],
+    folder: pathlib.Path,
+    *,
+    num_seeds: int,
+    many: bool = False,
+) -> Request:
+    """Return a sweep as the flags describe it, checked before anything runs.
+
+    Args:
+        learner: Its name.
+        axes: What is swept.
+        points: Their values.
+        folder: For the sweep.
+        num_seeds: S, unless the flags say otherwise.
+        many: Whether there may be more points than usual.
+
+    Raises:
+        ValueError: In one sentence, what is wrong with which argument.
+    """
+    settings = options.settings()
+    if settings["stream"]["eval_split"] is None:
+        settings["stream"]["eval_split"] = "validation"
+    if not axes:
+        raise ValueError("grid is not given; it must be an axis such as lr_init=0.001:0.3:log8.")
+    known = setting_names(settings["benchmark"], learner)
+    for axis in axes:
+        if axis.name not in known:
+            raise ValueError(
+                hyper.unknown(f"setting of {learner} on {settings['benchmark']}", axis.name, known)
+            )
+    for text in options.SET.value:
+        if (name := text.partition("=")[0]) in [axis.name for axis in axes]:
+            raise ValueError(f"set is {text!r}; {name} is what the grid is over.")
+    if len(points) > MANY_POINTS and not many:
+        raise ValueError(
+            f"grid has {len(points):,} points, more than {MANY_POINTS:,}; pass --yes if that is meant."
+        )
+    seeds = options.seeds(options.num_seeds(num_seeds), FIRST_SEED)
+    names = [axis.name for axis in axes]
+    configs = [
+        make_config(
+            **settings,
+            learner=learner,
+            assignments=[*options.SET.value, *map("=".join, zip(names, point, strict=True))],
+            seeds=seeds,
+            eval="needed",
+        )
+        for point in points
+    ]
+    for config in configs:
+        config.require_task_ids()
+    return Request(axes, points, configs, folder)
+
+
+def check_report(wanted: Request, num_seeds: int) -> None:
+    """Check that the best point can be reported with as many seeds from 0 on, as its choice touched none of that.
+
+    Raises:
+        ValueError: Its choice is made on test data, or with some of these seeds.
+    """
+    config = wanted.configs[0]
+    if num_seeds and config.stream["eval_split"] == "test":
+        raise ValueError(
+            "report_best is given and eval_split is 'test'; validation must choose what is reported on test data."
+        )
+    if shared := set(range(num_seeds)) & set(config.seeds):
+        raise ValueError(
+            f"seed is {config.seeds[0]}; it must be {num_seeds} or more, as report_best runs seed {min(shared)}."
+        )
+
+
+def check_data(wanted: Request, dataset: ImageDataset) -> None:
+    """Check that these data have what every point needs.
+
+    Raises:
+        ValueError: They have not.
+    """
+    streams = {json.dumps(config.stream, sort_keys=True): config for config in wanted.configs}
+    for config in streams.values():
+        config.make_benchmark(dataset)
+
+
+def perform(wanted: Request, dataset: ImageDataset, memory_gb: float = MEMORY_GB) -> Sweep:
+    """Run a sweep, or go on with it, and write and draw what it measured.
+
+    Args:
+        wanted: The sweep.
+        dataset: The images.
+        memory_gb: As for `plan`.
+
+    Raises:
+        ValueError: The folder holds something else, or a point does not fit the data or the memory.
+    """
+    check_data(wanted, dataset)
+    units = plan(wanted.configs, dataset, wanted.folder / "units", memory_gb)
+    _claim(wanted)
+    with workdirs.reserve([(unit.config, unit.folder) for unit in units], dataset):
+        for unit in units:
+            runner.run(unit.config, dataset, unit.folder)
+        sweep = results.read(wanted.axes, wanted.points, units)
+        results.write(wanted.folder, sweep)
+        with console.only_warned(f"{wanted.folder} lacks pictures"):
+            from experiments.reporting import sweep_pictures
+
+            sweep_pictures.draw(wanted.folder, sweep, title(wanted))
+    return sweep
+
+
+def report_best(
+    wanted: Request, sweep: Sweep, dataset: ImageDataset, num_seeds: int
+) -> dict[str, Any]:
+    """Run the best point once on test data, with the seeds from 0 on, and return the summary.
+
+    Raises:
+        ValueError: A seed diverged at every point.
+    """
+    best = sweep.ranking()[0]
+    if sweep.diverged[best].any():
+        raise ValueError(
+            "report_best is given; there is no best point, as a seed diverged at each."
+        )
+    chosen = wanted.configs[best]
+    config = dataclasses.replace(
+        chosen, seeds=tuple(range(num_seeds)), stream={**chosen.stream, "eval_split": "test"}
+    )
+    folder = wanted.folder / "best"
+    with workdirs.reserve([(config, folder)], dataset):
+        summary = runner.run(config, dataset, folder)
+        runner.draw(config, folder)
+    results.write(wanted.folder, sweep, summary)
+    return summary
+
+
+def show(wanted: Request, sweep: Sweep) -> None:
+    """Print a sweep's ranking."""
+    print(f"{title(wanted)}: RA and BTI, the best point first")
+    print(*sweep.lines(), sep="\n")
+
+
+def title(wanted: Request) -> str:
+    """Return what a sweep's ranking and picture are headed with."""
+    config = wanted.configs[0]
+    seeds, split = len(config.seeds), config.stream["eval_split"]
+    return f"{TITLES[config.learner]} on {config.benchmark}, {seeds} seeds, {split} data"
+
+
+def _claim(wanted: Request) -> None:
+    """Write sweep.json, or check that this very sweep is there."""
+    described = json.loads(json.dumps(_description(wanted)))
+    path = wanted.folder / "sweep.json"
+    if not path.exists():
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        workdirs.write_json(path, described)
+        return
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError:
+        found = None
+    if found != described:
+        raise ValueError(
+            f"workdir is {str(wanted.folder)!r}, which holds another sweep; it must be a new folder, or that of the "
+            "same sweep."
+        )
+
+
+def _description(wanted: Request) -> dict[str, Any]:
+    points = [dataclasses.asdict(config) for config in wanted.configs]
+    common = {k: v for k, v in points[0].items() if all(p[k] == v for p in points)}
+    return {
+        "axes": [axis._asdict() for axis in wanted.axes],
+        "points": [list(point) for point in wanted.points],
+        "settings": common,
+    }

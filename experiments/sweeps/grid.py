@@ -1,0 +1,161 @@
+"""Read the axes of a sweep, and combine them to points.
+
+A point is a tuple of texts, one value per axis, as `--set` takes them; whoever makes a configuration of them checks
+each against its range.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+import numpy as np
+from scipy.stats import qmc
+
+Scale: TypeAlias = Literal["log", "lin", "words"]
+Point: TypeAlias = tuple[str, ...]
+
+MANY_POINTS = 10_000
+"""Above this, a sweep is asked for twice."""
+
+
+class Axis(NamedTuple):
+    """One setting and the values that it takes.
+
+    Attributes:
+        name: The setting.
+        values: In the order given; none of a range that only random points are drawn from.
+        scale: How numbers are spaced and drawn: "log", "lin", or "words" for a list of anything else.
+        ends: Of a range.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    scale: Scale
+    ends: tuple[float, float] | None = None
+
+
+def parse(text: str) -> Axis:
+    """Read one axis.
+
+    Args:
+        text: `name=a,b,c` for a list, `name=low:high:log8` or `name=low:high:lin5` for a range of so many values, ends
+            included; `log` and `lin` without a number for a range that random points are drawn from.
+
+    Raises:
+        ValueError: In one sentence, what is wrong with the text.
+    """
+    name, equals, values = (part.strip() for part in text.partition("="))
+    if not equals or not name or not values:
+        raise ValueError(
+            f"grid is {text!r}; it must be name=a,b,c or name=low:high:log8 or name=low:high:lin5."
+        )
+    if ":" in values:
+        return _range(name, values, text)
+    words = [word.strip() for word in values.split(",")]
+    if "" in words or len(set(words)) < len(words):
+        raise ValueError(
+            f"grid is {text!r}; its values must be different from each other, and none empty."
+        )
+    return listed(name, words)
+
+
+def listed(name: str, values: Sequence[str]) -> Axis:
+    """Return the axis of a list of values."""
+    return Axis(name, tuple(values), _scale_of(values))
+
+
+def product(axes: Sequence[Axis]) -> list[Point]:
+    """Return every combination of the axes' values, the last changing fastest.
+
+    Raises:
+        ValueError: An axis says not how many values it has, or two are of one name.
+    """
+    _check_names(axes)
+    for axis in axes:
+        if not axis.values:
+            raise ValueError(
+                f"grid over {axis.name} is a range without a number of values; it must end with one, such as "
+                f":{axis.scale}8, or random must be given."
+            )
+    return list(itertools.product(*(axis.values for axis in axes)))
+
+
+def random(axes: Sequence[Axis], number: int, seed: int) -> list[Point]:
+    """Return points of a scrambled Sobol sequence, which covers the ranges more evenly than independent draws do.
+
+    Args:
+        axes: Of a range any number is drawn, evenly on its scale; of a list one of its values.
+        number: Of points; the sequence is most even at powers of two.
+        seed: Of the scrambling.
+
+    Raises:
+        ValueError: Two axes are of one name, or `number` is below 1.
+    """
+    _check_names(axes)
+    if number < 1:
+        raise ValueError(f"random is {number}; it must be at least 1.")
+    sobol = qmc.Sobol(len(axes), rng=np.random.default_rng(seed))
+    shares = sobol.random_base2(math.ceil(math.log2(number)))[:number]
+    return [
+        tuple(_at(axis, share) for axis, share in zip(axes, row, strict=True)) for row in shares
+    ]
+
+
+def number(text: str) -> float | None:
+    """Return the number that a value is, or None of a word."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _range(name: str, values: str, text: str) -> Axis:
+    parts = values.split(":")
+    low, high = (number(part) for part in (*parts, "", "")[:2])
+    kind, count = (parts[2][:3], parts[2][3:]) if len(parts) == 3 else ("", "")
+    if (
+        low is None
+        or high is None
+        or kind not in ("log", "lin")
+        or not (count.isdecimal() or not count)
+    ):
+        raise ValueError(
+            f"grid is {text!r}; a range must be name=low:high:logN or name=low:high:linN, with N values."
+        )
+    if low >= high:
+        raise ValueError(f"grid is {text!r}; the range's low end must be below its high end.")
+    if kind == "log" and low <= 0:
+        raise ValueError(f"grid is {text!r}; a range on a log scale must be above 0.")
+    scale: Scale = "log" if kind == "log" else "lin"
+    if count and int(count) < 2:
+        raise ValueError(f"grid is {text!r}; a range must have 2 values or more.")
+    space = np.geomspace if kind == "log" else np.linspace
+    numbers = space(low, high, int(count or 0))
+    return Axis(name, tuple(f"{value:.6g}" for value in numbers), scale, (low, high))
+
+
+def _scale_of(words: Sequence[str]) -> Scale:
+    """Return the scale on which a list of values is drawn in pictures: equal ratios are on a log scale."""
+    numbers = [value for word in words if (value := number(word)) is not None]
+    if len(numbers) < len(words):
+        return "words"
+    is_wide = min(numbers) > 0 and max(numbers) >= 5 * min(numbers)
+    return "log" if is_wide else "lin"
+
+
+def _at(axis: Axis, share: float) -> str:
+    """Return the value at a share in [0, 1) of an axis."""
+    if axis.ends is None:
+        return axis.values[int(share * len(axis.values))]
+    low, high = axis.ends
+    value = low * (high / low) ** share if axis.scale == "log" else low + share * (high - low)
+    return f"{value:.6g}"
+
+
+def _check_names(axes: Sequence[Axis]) -> None:
+    names = [axis.name for axis in axes]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"grid is given twice over {name}; it must be given once.")

@@ -1,0 +1,144 @@
+"""What a sweep has measured: its ranking, and the files that say it.
+
+sweep.csv has a row per point, seed and metric, best.json the chosen point.
+
+Dimensions: P points, S seeds.
+"""
+
+import csv
+import io
+import math
+import pathlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from experiments.reporting.summary import METRICS
+from experiments.runs import workdirs
+from experiments.sweeps.grid import Axis, Point
+from experiments.sweeps.plan import Unit
+from lamaml_jax.files import write_whole
+
+
+class Sweep(NamedTuple):
+    """What a sweep has measured.
+
+    Attributes:
+        axes: What was swept.
+        points: The values at each point, in the order of the axes.
+        seeds: Of every point.
+        values: Every metric in percent `[P, S]`, NaN where it is undefined or the run diverged.
+        diverged: bool `[P, S]`.
+        train_seconds: `[P]`, per run: what training took of the program that a point was run in, shared evenly.
+        compile_seconds: `[P]`, of that program.
+    """
+
+    axes: Sequence[Axis]
+    points: Sequence[Point]
+    seeds: Sequence[int]
+    values: Mapping[str, np.ndarray]
+    diverged: np.ndarray
+    train_seconds: np.ndarray
+    compile_seconds: np.ndarray
+
+    def ranking(self) -> list[int]:
+        """Return the points by their mean RA, the best first; those with a seed that diverged come last."""
+        means = self.values["ra"].mean(axis=1)
+        spoilt = np.atleast_1d(self.diverged.any(axis=1))
+        return sorted(range(len(means)), key=lambda i: (spoilt[i], -np.nan_to_num(means[i])))
+
+    def assignments(self, point: int) -> list[str]:
+        """Return the point as `--set` takes it."""
+        names = (axis.name for axis in self.axes)
+        return [f"{n}={v}" for n, v in zip(names, self.points[point], strict=True)]
+
+    def lines(self, most: int = 50) -> list[str]:
+        """Return the ranking, a line per point, as mean ± standard deviation over seeds."""
+        order = self.ranking()
+        lines = [f"  {self._measured(i)}  {' '.join(self.assignments(i))}" for i in order[:most]]
+        left = len(order) - most
+        return [*lines, f"  and {left} more, in sweep.csv"] if left > 0 else lines
+
+    def _measured(self, point: int) -> str:
+        if self.diverged[point].any():
+            seeds = np.array(self.seeds)[self.diverged[point]]
+            return (
+                f"diverged: {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
+            )
+        cells = (self.values[name][point] for name in ("ra", "bti"))
+        return "  ".join(f"{of_seeds.mean():6.2f} ± {of_seeds.std():5.2f}" for of_seeds in cells)
+
+
+def read(axes: Sequence[Axis], points: Sequence[Point], units: Sequence[Unit]) -> Sweep:
+    """Return what the finished units of a sweep have measured.
+
+    Args:
+        axes: What was swept.
+        points: Of the sweep.
+        units: From `plan`, of all points.
+
+    Raises:
+        ValueError: A file is damaged.
+    """
+    seeds = units[0].config.seeds
+    values = {name: np.full((len(points), len(seeds)), np.nan) for name in METRICS}
+    diverged = np.zeros((len(points), len(seeds)), bool)
+    train_seconds, compile_seconds = np.zeros((2, len(points)))
+    for unit in units:
+        results = workdirs.read_results(unit.folder)
+        summary = workdirs.read_summary(unit.folder) or {}
+        of, shape = list(unit.points), (len(unit.points), len(seeds))
+        diverged[of] = results["diverged"].reshape(shape)
+        train_seconds[of] = summary["train_seconds"] / len(unit.config.runs())
+        compile_seconds[of] = summary["compile_seconds"]
+        for name, metric in METRICS.items():
+            percent = 100 * metric(results["accuracy"].astype(np.float64)).reshape(shape)
+            values[name][of] = np.where(diverged[of], np.nan, percent)
+    return Sweep(axes, points, seeds, values, diverged, train_seconds, compile_seconds)
+
+
+def write(folder: pathlib.Path, sweep: Sweep, report: Mapping[str, Any] | None = None) -> None:
+    """Write sweep.csv and best.json.
+
+    Args:
+        folder: The sweep's.
+        sweep: What it measured.
+        report: The summary of the best point's run on test data, if there is one.
+    """
+    with write_whole(folder / "sweep.csv") as file:
+        text = io.StringIO(newline="")
+        lines = csv.writer(text, lineterminator="\n")
+        names = (axis.name for axis in sweep.axes)
+        lines.writerow(["point", *names, "seed", "metric", "value", "diverged"])
+        lines.writerows(_rows(sweep))
+        file.write(text.getvalue().encode())
+    best = sweep.ranking()[0]
+    if sweep.diverged[best].any():
+        chosen: dict[str, Any] = {"point": None, "reason": "a seed diverged at every point"}
+    else:
+        chosen = {
+            "point": dict(zip((a.name for a in sweep.axes), sweep.points[best], strict=True)),
+            "set": [f"--set={text}" for text in sweep.assignments(best)],
+            "seeds": list(sweep.seeds),
+        }
+        for name, values in sweep.values.items():
+            of_seeds = values[best]
+            chosen[f"{name}_mean"] = _defined(of_seeds.mean())
+            chosen[f"{name}_std"] = _defined(of_seeds.std())
+        if report is not None:
+            chosen["report"] = dict(report)
+    workdirs.write_json(folder / "best.json", chosen)
+
+
+def _rows(sweep: Sweep) -> Iterator[list[Any]]:
+    for p, point in enumerate(sweep.points):
+        for s, seed in enumerate(sweep.seeds):
+            for name, values in sweep.values.items():
+                value, diverged = values[p, s], bool(sweep.diverged[p, s])
+                text = "" if math.isnan(value) else f"{value:.4f}"
+                yield [p, *point, seed, name, text, str(diverged).lower()]
+
+
+def _defined(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

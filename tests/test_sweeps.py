@@ -1,0 +1,290 @@
+"""Sweeps: what shares a program, what is chosen, what is written, and what is refused before anything runs."""
+
+import csv
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from running import run_script, run_train
+
+from experiments import sweep, tune
+from experiments.presets.grids import GRIDS
+from experiments.runs import workdirs
+from experiments.runs.config import Config, make_config
+from experiments.sweeps import results
+from experiments.sweeps.grid import listed
+from experiments.sweeps.plan import plan
+from lamaml_jax import parallel
+from lamaml_jax.datasets import ImageDataset
+
+TINY = ("--packaged_mnist", "--num_tasks=2", "--samples_per_task=20")
+SEEDS = (100, 101)
+
+
+def config(*assignments: str, learner: str = "er", seeds: tuple[int, ...] = SEEDS) -> Config:
+    return make_config(
+        benchmark="mnist_rotations",
+        learner=learner,
+        assignments=list(assignments),
+        seeds=seeds,
+        stream={"num_tasks": 2},
+        network={},
+    )
+
+
+def measured(ra: list[list[float]], **values: Any) -> results.Sweep:
+    """Return what a sweep over lr has measured, BTI and the rest at zero."""
+    array = np.array(ra)
+    metrics = {name: np.zeros_like(array) for name in ("la", "bti", "fwt")} | {"ra": array}
+    points = [(f"0.{i + 1}",) for i in range(len(ra))]
+    axes = [listed("lr", [value for (value,) in points])]
+    seconds = np.zeros(len(ra))
+    return results.Sweep(axes, points, SEEDS, metrics, np.isnan(array), seconds, seconds)
+
+
+def read_csv(folder: pathlib.Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+# What shares a program.
+
+
+def test_points_that_differ_in_floats_alone_are_one_unit(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config(f"lr={lr}", f"clip_norm={c}") for lr in (0.1, 0.2) for c in (1, 2)]
+    (unit,) = plan(configs, mnist, tmp_path, memory_gb=4)
+    assert unit.points == (0, 1, 2, 3)
+    assert unit.config.points[2] == {"lr": 0.2, "clip_norm": 1.0}
+    assert unit.config.runs()[4:6] == [(unit.config.points[2], 100), (unit.config.points[2], 101)]
+
+
+@pytest.mark.parametrize(
+    "other", ["glances=2", "memory=50", "clip_norm=3", "initializer=xavier", "batch_size=5"]
+)
+def test_what_changes_the_program_is_a_unit_of_its_own(
+    other: str, mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config("lr=0.1"), config("lr=0.1", other), config("lr=0.2")]
+    units = plan(configs, mnist, tmp_path, memory_gb=4)
+    assert [unit.points for unit in units] == [(0, 2), (1,)]
+    assert units[1].config == configs[1]
+
+
+def test_a_unit_keeps_within_the_memory_and_parts_are_even(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config(f"lr=0.{i + 1:03d}") for i in range(100)]
+    units = plan(configs, mnist, tmp_path, memory_gb=1.2)
+    assert [i for unit in units for i in unit.points] == list(range(100))
+    sizes = [len(unit.points) for unit in units]
+    assert len(sizes) > 1 and max(sizes) - min(sizes) < len(sizes)
+    assert len(plan(configs, mnist, tmp_path, memory_gb=2.4)) < len(units)
+    with pytest.raises(ValueError, match="memory_gb is 0.5; it must be more for 2 seeds of er"):
+        plan(configs, mnist, tmp_path, memory_gb=0.5)
+
+
+# What is measured.
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A sweep over a rate, of which one value diverges."""
+    folder = tmp_path_factory.mktemp("sweep")
+    run_script(
+        sweep,
+        *TINY,
+        "--learner=online",
+        "--grid=lr=0.03,0.1,1e30",
+        "--num_seeds=2",
+        "--report_best",
+        "--report_seeds=1",
+        f"--workdir={folder}",
+    )
+    return folder
+
+
+def test_a_point_gives_what_a_run_of_its_own_gives(
+    swept: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    options = ("--learner=online", "--eval_split=validation", "--eval=needed")
+    run_train(
+        *TINY, *options, "--seed=100", "--num_seeds=2", "--set=lr=0.1", f"--workdir={tmp_path}"
+    )
+    alone, among = (workdirs.read_results(f) for f in (tmp_path, swept / "units" / "000"))
+    np.testing.assert_array_equal(among["accuracy"][2:4], alone["accuracy"])
+    np.testing.assert_array_equal(among["loss"][2:4], alone["loss"])
+    assert not np.array_equal(among["accuracy"][:2], alone["accuracy"])
+
+
+def test_every_point_seed_and_metric_has_a_row(swept: pathlib.Path) -> None:
+    rows = read_csv(swept)
+    assert len(rows) == 3 * 2 * 4
+    assert {(row["lr"], row["seed"]) for row in rows if row["diverged"] == "true"} == {
+        ("1e30", "100"),
+        ("1e30", "101"),
+    }
+    assert all((row["value"] == "") == (row["diverged"] == "true") for row in rows)
+
+
+def test_validation_chooses_and_test_data_report_once(swept: pathlib.Path) -> None:
+    best = json.loads((swept / "best.json").read_text())
+    means = {
+        lr: np.mean(
+            [float(r["value"]) for r in read_csv(swept) if (r["lr"], r["metric"]) == (lr, "ra")]
+        )
+        for lr in ("0.03", "0.1")
+    }
+    assert best["point"] == {"lr": max(means, key=means.__getitem__)}
+    assert best["ra_mean"] == pytest.approx(max(means.values()), abs=1e-3)
+    settings = workdirs.read_settings(swept / "best")
+    assert settings["stream"]["eval_split"] == "test" and settings["seeds"] == [0]
+    assert workdirs.read_settings(swept / "units" / "000")["stream"]["eval_split"] == "validation"
+    assert best["report"]["ra_mean"] == workdirs.read_summary(swept / "best")["ra_mean"]  # type: ignore[index]
+    assert (swept / "sweep.png").exists()
+
+
+def test_the_same_command_only_shows_what_is_there(
+    swept: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (swept / "units").rglob("*")}
+    run_script(
+        sweep,
+        *TINY,
+        "--learner=online",
+        "--grid=lr=0.03,0.1,1e30",
+        "--num_seeds=2",
+        f"--workdir={swept}",
+    )
+    assert {path: path.stat().st_mtime_ns for path in (swept / "units").rglob("*")} == before
+    printed = capsys.readouterr().out
+    assert printed.index("lr=1e30") > max(printed.index("lr=0.03"), printed.index("lr=0.1"))
+    assert "diverged: seeds 100, 101  lr=1e30" in printed
+
+
+def test_streams_can_be_swept_with_the_weights_kept(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config(f"stream_seed={seed}", learner="online") for seed in (5, 6)]
+    (unit,) = plan(configs, mnist, tmp_path, memory_gb=4)
+    functions = unit.config.make_run(unit.config.make_benchmark(mnist))
+    runs = unit.config.place_runs(parallel.run_mesh())
+    images, weights = jax.vmap(lambda run: (functions.draw_stream(run).train.image, run.key))(runs)
+    first, again, other, _ = np.asarray(images)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    keys = jax.random.key_data(weights)
+    np.testing.assert_array_equal(keys[:2], keys[2:])
+    assert not np.array_equal(keys[0], keys[1])
+
+
+# What is chosen.
+
+
+def test_points_at_which_a_seed_diverged_come_last() -> None:
+    found = measured([[50.0, 60.0], [90.0, np.nan], [70.0, 70.0], [np.nan, np.nan]])
+    assert found.ranking() == [2, 0, 1, 3]
+    lines = found.lines()
+    assert lines[0].split() == ["70.00", "±", "0.00", "0.00", "±", "0.00", "lr=0.3"]
+    assert "diverged: seed 101  lr=0.2" in lines[2]
+
+
+def test_where_every_point_diverged_there_is_no_best(tmp_path: pathlib.Path) -> None:
+    results.write(tmp_path, measured([[np.nan, 3.0]]))
+    best = json.loads((tmp_path / "best.json").read_text())
+    assert best == {"point": None, "reason": "a seed diverged at every point"}
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "grid is not given"),
+        (
+            ["--grid=lr_int=0.1,0.2"],
+            "'lr_int' is not a setting of la_maml on mnist_rotations; did you mean lr_init",
+        ),
+        (["--grid=lr_init=0.1,-1"], "lr_init is -1"),
+        (["--grid=glances=1:2:log3"], "glances is '1.41421'; it must be an integer"),
+        (["--grid=lr_init=0.1,0.2", "--set=lr_init=0.3"], "lr_init is what the grid is over"),
+        (["--grid=lr_init=0.1:0.2:lin10001"], "10,001 points, more than 10,000; pass --yes"),
+        (
+            ["--grid=lr_init=0.1,0.2", "--report_best", "--seed=3"],
+            "seed is 3; it must be 5 or more",
+        ),
+        (
+            ["--grid=lr_init=0.1,0.2", "--report_best", "--eval_split=test"],
+            "validation must choose",
+        ),
+        (["--grid=lr_init=0.1,0.2", "--learner=er,agem"], "a sweep is of one learner"),
+        (["--grid=sparsity=0.1,0.2", "--learner=hat"], "needs to know the task at test"),
+        (["--grid=lr_init=0.1,0.2", "more"], "'more' is not a flag"),
+    ],
+)
+def test_a_bad_sweep_is_refused_before_anything_runs(
+    arguments: list[str],
+    reason: str,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(sweep, *TINY, f"--workdir={tmp_path / 'sweep'}", *arguments)
+    assert reason in capsys.readouterr().err
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_another_sweep_is_left_alone(
+    swept: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = (swept / "sweep.csv").read_bytes()
+    with pytest.raises(SystemExit):
+        run_script(
+            sweep,
+            *TINY,
+            "--learner=online",
+            "--grid=lr=0.03,0.2",
+            "--num_seeds=2",
+            f"--workdir={swept}",
+        )
+    assert "holds another sweep" in capsys.readouterr().err
+    assert (swept / "sweep.csv").read_bytes() == before
+
+
+# The committed grids.
+
+
+def test_tuning_refuses_before_any_run(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, reason in (
+        (("--learner=agem,icarl",), "icarl, which needs to know the task at test"),
+        (("--learner=iid", "--set=lr=1"), "lr is what the grid is over"),
+        (("--learner=la_maml",), "'la_maml' is not a learner with a grid"),
+    ):
+        with pytest.raises(SystemExit):
+            run_script(tune, *TINY, f"--workdir={tmp_path / 'runs'}", *arguments)
+        assert reason in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.slow
+def test_tuning_runs_every_point_of_the_grid_on_other_seeds(tmp_path: pathlib.Path) -> None:
+    run_script(
+        tune,
+        *TINY,
+        "--learner=iid",
+        "--num_seeds=1",
+        "--set=clip_norm=2.0",
+        f"--workdir={tmp_path}",
+    )
+    lrs = [float(row["lr"]) for row in read_csv(tmp_path / "iid") if row["metric"] == "ra"]
+    assert lrs == [point["lr"] for point in GRIDS["iid"]]
+    settings = workdirs.read_settings(tmp_path / "iid" / "units" / "000")
+    assert settings["seeds"] == [100] and settings["keywords"]["clip_norm"] == 2.0
+    assert settings["stream"]["eval_split"] == "validation"
