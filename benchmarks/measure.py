@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.flops import product_flops
+from experiments.analyses.cost import gradients_per_batch
 from experiments.process import backend
 from experiments.runs.config import Config, make_config
 from lamaml_jax import datasets, parallel
@@ -94,7 +95,7 @@ def measure(case: Case) -> dict[str, Any]:
     setting = benchmark.setting
     functions = config.make_run(benchmark)
     mesh = parallel.run_mesh()
-    seeds, num_seeds = config.place_seeds(mesh), len(config.seeds)
+    seeds, num_seeds = config.place_runs(mesh), len(config.seeds)
     images = parallel.replicate(benchmark.images, mesh)
     stream = parallel.over_runs(functions.draw_stream, mesh, num_seeds)((seeds,), ())
     state = parallel.over_runs(functions.init, mesh, num_seeds)((seeds, stream), (images,))
@@ -131,35 +132,6 @@ def measure(case: Case) -> dict[str, Any]:
         "peak_memory_mb": _peak_memory_mb(),
         "gflops": flops / statistics.median(seconds) / 1e9,
     }
-
-
-def gradients_per_batch(config: Config, task: int) -> int:
-    """Return how many examples a learner differentiates the network at for one incoming batch of the `task`-th task."""
-    k, batch = config.keywords, config.stream["batch_size"]
-    glances, replayed = k.get("glances", 1), k.get("replay_batch", 0)
-    match config.learner:
-        case "la_maml" | "sync_la_maml" | "c_maml":
-            return glances * (batch + k["inner_steps"] * (batch + replayed))
-        case "meta_bgd":
-            return glances * k["mc_samples"] * (batch + k["inner_steps"] * (batch + replayed))
-        case "la_er":
-            return glances * (batch + 2 * (batch + replayed))
-        case "er":
-            return glances * (batch + config.updates_per_batch() // glances * replayed)
-        case "mer":
-            return batch * k["batches_per_example"] * (1 + replayed)
-        case "gem":
-            per_task = k["memory"] // config.stream["num_tasks"]
-            return glances * batch + config.updates_per_batch() * task * per_task
-        case "agem":
-            return glances * batch + config.updates_per_batch() * replayed
-        case "icarl":
-            per_task = config.setting().num_classes // config.stream["num_tasks"]
-            return glances * (batch + task * per_task)
-        case "bgd" | "ucb":
-            return glances * batch * k["mc_samples"]
-        case _:
-            return glances * batch
 
 
 def _time(function: Any, args: tuple[Any, ...], repeats: int) -> list[float]:

@@ -1,0 +1,138 @@
+"""The meta-gradient against the gradient of its surrogate, at the weights of a trained network (Appendix B)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.reporting.figures import COLORS, MARKERS, subplots
+from experiments.runs.config import Config
+from lamaml_jax import checks, losses, parallel, replay
+from lamaml_jax.analysis import log_log_slope, meta_gradient_gaps
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.types import Batch, State
+from lamaml_jax.updates import split
+
+EXPONENTS = range(2, 13)
+"""Of the rates 2^-2 to 2^-12."""
+
+_TOLERANCE = 0.1
+
+
+def read_steps(texts: Sequence[str], batch_size: int) -> list[int]:
+    """Read the numbers of inner steps, each a divisor of the batch or at least no more than it.
+
+    Raises:
+        ValueError: One is no number of pieces of a batch.
+    """
+    steps = []
+    for text in texts:
+        if not text.isdecimal():
+            raise ValueError(f"inner_steps is {text!r}; it must be an integer.")
+        checks.pieces("inner_steps", int(text), batch_size)
+        steps.append(int(text))
+    return steps
+
+
+def measure(config: Config, dataset: ImageDataset, inner_steps: Sequence[int]) -> dict[str, Any]:
+    """Train on all tasks but the last, and return the gaps there with a batch of the last task.
+
+    Args:
+        config: Of one seed of a learner with a memory.
+        dataset: The images.
+        inner_steps: Numbers of inner steps K.
+
+    Returns:
+        `rates`, the norm of the joint gradient, and by K the gaps, the slope between neighbouring rates, and `up_to`:
+        the highest rate up to which every slope is 2 within 0.1.
+    """
+    params, incoming, replayed = _trained(config, dataset)
+    benchmark = config.make_benchmark(dataset)
+    loss_fn = losses.task_loss(
+        config.model(benchmark.setting.num_classes).apply, benchmark.setting.class_mask
+    )
+    rates = 2.0 ** -np.array(EXPONENTS)
+    found: dict[str, Any] = {"rates": rates.tolist(), "steps": {}}
+    with jax.enable_x64(True):
+        params, incoming, replayed = jax.tree.map(_in_double, (params, incoming, replayed))
+        for k in inner_steps:
+            gaps = jax.jit(
+                lambda k=k: meta_gradient_gaps(
+                    loss_fn, params, rates, split(incoming, k), replay.join(replayed, incoming)
+                )
+            )()
+            surrogate = np.asarray(gaps.surrogate)
+            slopes = [
+                log_log_slope(rates[i : i + 2], surrogate[i : i + 2]) for i in range(len(rates) - 1)
+            ]
+            found["gradient_norm"] = float(gaps.gradient_norm)
+            found["steps"][str(k)] = {
+                "surrogate": surrogate.tolist(),
+                "joint": np.asarray(gaps.joint).tolist(),
+                "slopes": slopes,
+                "up_to": _up_to(rates, slopes),
+            }
+    return found
+
+
+def plot(found: Mapping[str, Any], title: str) -> Figure:
+    """Draw the gaps over the rates on logarithmic axes, beside lines of slope 1 and 2."""
+    figure, (ax,) = subplots(title, (6.4, 5.0))
+    rates = np.array(found["rates"])
+    for i, (k, of) in enumerate(found["steps"].items()):
+        style: dict[str, Any] = {"color": COLORS[i], "marker": MARKERS[i % len(MARKERS)]}
+        ax.loglog(rates, of["surrogate"], label=f"to the surrogate, K = {k}", **style)
+        ax.loglog(rates, of["joint"], mfc="white", label=f"to the joint loss, K = {k}", **style)
+    first = next(iter(found["steps"].values()))
+    for power, at in ((1, first["joint"][-1]), (2, first["surrogate"][-1])):
+        line = at * (rates / rates[-1]) ** power
+        ax.loglog(rates, line, ":", color="grey", zorder=0)
+        ax.annotate(f"slope {power}", (rates[4], line[4]), color="dimgrey", ha="right", va="bottom")
+    ax.set_xlabel("inner rate α")
+    ax.set_ylabel("distance of the meta-gradient (global norm)")
+    ax.grid(color="lightgrey", linewidth=0.6)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def _trained(config: Config, dataset: ImageDataset) -> tuple[Any, Batch, Batch]:
+    """Return the weights before the last task, a batch of it, and as many examples of the memory."""
+    benchmark, mesh = config.make_benchmark(dataset), parallel.run_mesh()
+    functions = config.make_run(benchmark)
+    images, seeds = parallel.replicate(benchmark.images, mesh), config.place_runs(mesh)
+    stream = parallel.over_runs(functions.draw_stream, mesh, 1)((seeds,), ())
+    state = parallel.over_runs(functions.init, mesh, 1)((seeds, stream), (images,))
+    train = parallel.over_runs(functions.train_task, mesh, 1)
+    last = benchmark.setting.num_tasks - 1
+    for task in range(last):
+        state, _ = train((seeds, stream, state), (images, np.int32(task)))
+
+    seed, stream, state = jax.tree.map(lambda a: a[0], (seeds, stream, state))
+    size = benchmark.setting.batch_size
+    transform = jax.tree.map(lambda a: a[last], stream.transform)
+    x = benchmark.inputs.evaluation(images, stream.train.image[last, :size], transform)
+    y = stream.train.label[last, :size]
+    incoming = Batch(x, y, jnp.full_like(y, last), y >= 0)
+    return state.params, incoming, _replayed(seed.key, state, size)
+
+
+def _replayed(key: jax.Array, state: State, size: int) -> Batch:
+    return replay.sample(jax.random.fold_in(key, size), state.memory, size)
+
+
+def _in_double(a: Any) -> jax.Array:
+    a = np.asarray(a)
+    return jnp.asarray(a, jnp.float64 if a.dtype == np.float32 else a.dtype)
+
+
+def _up_to(rates: np.ndarray, slopes: Sequence[float]) -> float | None:
+    """Return the highest rate up to which, from the lowest on, all slopes are 2."""
+    reached = None
+    for rate, slope in zip(rates[:-1][::-1], slopes[::-1], strict=True):
+        if abs(slope - 2) > _TOLERANCE:
+            break
+        reached = float(rate)
+    return reached

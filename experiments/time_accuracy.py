@@ -1,0 +1,100 @@
+"""Measure retained accuracy against what training costs (Appendix F, Figure 7).
+
+    python -m experiments.time_accuracy --benchmark=mnist_rotations --data_dir=DATA --workdir=runs/time_accuracy
+
+ER, iCaRL, GEM, A-GEM, C-MAML and La-MAML at their presets, each with several numbers of glances (in the multi-pass
+protocol: of epochs). Cost is counted in seconds of training per seed, without compiling, which is shown apart, and in
+example-gradients, which no machine changes. Nothing else should run meanwhile. Validation data are evaluated.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+sys.path.insert(
+    0, str(pathlib.Path(__file__).parents[1])
+)  # for `python experiments/time_accuracy.py`
+
+if __name__ == "__main__":
+    from experiments.process import startup
+
+    startup.begin()
+
+import numpy as np
+from absl import app, flags
+
+from experiments.analyses import time_accuracy
+from experiments.analyses.cost import gradients_per_run
+from experiments.process import backend, console, options
+from experiments.reporting.pictures import draw_anew
+from experiments.reporting.summary import TITLES
+from experiments.runs.config import Config, make_config
+from experiments.sweeps import command, grid
+from lamaml_jax.datasets import ImageDataset
+
+_PASSES = flags.DEFINE_list(
+    "passes", ["1", "2", "3", "5", "10"], "Numbers of glances, or of epochs"
+)
+
+
+def script(argv: Sequence[str]) -> None:
+    """Set the process up and run the learners."""
+    console.prepare()
+    with console.plain_errors():
+        backend.configure(options.BENCHMARK.value, options.num_seeds(3))
+    main(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run the learners, print and draw the costs."""
+    with console.plain_errors():
+        options.refuse_arguments(argv)
+        learners, left_out = _learners()
+        wanted = {learner: _request(learner) for learner in learners}
+        first = wanted[learners[0]]
+        root, dataset = options.workdir(), options.dataset(first.configs[0].dataset)
+        for request in wanted.values():
+            command.check_data(request, dataset)
+        curves = {name: _curve(request, dataset) for name, request in wanted.items()}
+        found = time_accuracy.rows(curves)
+        time_accuracy.write(root / "time_accuracy.csv", found)
+        print(f"| {' | '.join(found[0])} |", "| --- " * len(found[0]) + "|", sep="\n")
+        for row in found:
+            print(f"| {TITLES[row['learner']]} | {' | '.join(map(str, list(row.values())[1:]))} |")
+        if left_out:
+            print(
+                f"Left out, as they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
+            )
+        title = f"{first.configs[0].benchmark}, {len(first.configs[0].seeds)} seeds"
+        print(*draw_anew(root / "time_accuracy.png", lambda: time_accuracy.plot(curves, title)))
+
+
+def _learners() -> tuple[list[str], list[str]]:
+    """Return those that run, and those of the paper's that need what the stream does not tell."""
+    learners = options.learners(time_accuracy.LEARNERS)
+    if options.LEARNER.value is not None:
+        return learners, []
+    left_out = [name for name in learners if _preset(name).lacks_task_ids()]
+    return [name for name in learners if name not in left_out], left_out
+
+
+def _preset(learner: str) -> Config:
+    return make_config(**options.settings(), learner=learner, assignments=[], seeds=(0,))
+
+
+def _request(learner: str) -> command.Request:
+    name = "epochs" if options.PROTOCOL.value == "multi" else "glances"
+    axis = grid.listed(name, _PASSES.value)
+    points = grid.product([axis])
+    return command.request(learner, [axis], points, options.workdir() / learner, num_seeds=3)
+
+
+def _curve(request: command.Request, dataset: ImageDataset) -> time_accuracy.Curve:
+    sweep = command.perform(request, dataset)
+    settings = [(config, config.make_benchmark(dataset).setting) for config in request.configs]
+    gradients = [gradients_per_run(config, setting) for config, setting in settings]
+    return time_accuracy.Curve(sweep, np.array(gradients))
+
+
+if __name__ == "__main__":
+    app.run(script)
