@@ -42,15 +42,21 @@ def measure(learner: Learner, model: Model, example: Batch) -> Storage:
         return model.init(key, example.x), learner.init(key, example)
 
     params, state = jax.eval_shape(init, 0, example)
+
+    def is_per_parameter(tree: chex.ArrayTree) -> bool:
+        return _shapes(tree) == _shapes(params)
+
     weights = _num_bytes(params)
     replay = per_parameter = other = 0
     for name, field in zip(state._fields, state, strict=True):
         if name == "memory":
             replay += _num_bytes(field)
-        elif _shapes(field) == _shapes(params):
-            per_parameter += _num_bytes(field)
-        else:
-            other += _num_bytes(field)
+            continue
+        for part in jax.tree.leaves(field, is_leaf=is_per_parameter):
+            if is_per_parameter(part):
+                per_parameter += _num_bytes(part)
+            else:
+                other += _num_bytes(part)
     return Storage(weights, replay, per_parameter - weights, other)
 
 

@@ -1,6 +1,7 @@
 """The settings of every learner: which may be traced, that each one counts, and one sentence for a bad one."""
 
 import inspect
+import itertools
 import math
 import re
 import typing
@@ -66,7 +67,8 @@ def test_every_setting_reaches_the_program(name: str) -> None:
 def another(value: Any, hint: Any) -> Any:
     """Return an allowed value of a keyword that is not `value`."""
     if isinstance(value, str):
-        return next(choice for choice in typing.get_args(hint) if choice != value)
+        members = [typing.get_args(member) or (member,) for member in typing.get_args(hint)]
+        return next(c for c in itertools.chain(*members) if isinstance(c, str) and c != value)
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):

@@ -36,6 +36,10 @@ from lamaml_jax.parallel import collect, over_runs, place, run_mesh
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 KEY = jax.random.key(0)
+WITH_ADAM = [
+    "er",
+    "sync_la_maml",
+]  # also with an optimizer that has a state; C-MAML's outer step is Sync's
 DRAW_NOTHING = {"online", "iid", "ewc", "gem", "hat"}  # in an update
 
 every_learner = pytest.mark.parametrize("name", LEARNERS)
@@ -45,6 +49,7 @@ class Case(NamedTuple):
     """A learner with its functions jitted once for all tests, and a note of every trace."""
 
     name: str
+    keywords: dict[str, Any]
     learner: Learner
     donating_update: Callable[..., tuple[Any, Any]]
     end_task: Callable[..., Any]
@@ -57,22 +62,23 @@ class Case(NamedTuple):
         return self.donating_update(key, jax.tree.map(jnp.copy, state), batch)
 
 
-@pytest.fixture(scope="module", params=LEARNERS)
+@pytest.fixture(scope="module", params=[*LEARNERS, *(f"{name}-adam" for name in WITH_ADAM)])
 def case(request: pytest.FixtureRequest, quick_compile: None) -> Iterator[Case]:
-    learner = build(request.param)
+    name, _, optimizer = request.param.partition("-")
+    keywords = small_keywords(name) | ({"optimizer": optimizer} if optimizer else {})
+    learner = build(name, **keywords)
     traces: list[str] = []
 
-    def noted(name: str) -> Callable[..., Any]:
+    def noted(part: str) -> Callable[..., Any]:
         def function(*args: Any) -> Any:
-            traces.append(name)
-            return getattr(learner, name)(*args)
+            traces.append(part)
+            return getattr(learner, part)(*args)
 
-        return jax.jit(function, donate_argnums=1 if name == "update" else ())
+        return jax.jit(function, donate_argnums=1 if part == "update" else ())
 
-    functions = (noted(name) for name in ("update", "end_task", "predict"))
-    yield Case(
-        request.param, learner, *functions, jax.jit(learner.init)(KEY, make_batch(0)), traces
-    )
+    functions = (noted(part) for part in ("update", "end_task", "predict"))
+    start = jax.jit(learner.init)(KEY, make_batch(0))
+    yield Case(name, keywords, learner, *functions, start, traces)
     free_memory()
 
 
@@ -186,7 +192,7 @@ def test_padded_batches_teach_what_shorter_ones_do(case: Case) -> None:
     # Settings that depend on the batch's size: pieces of five hold three examples in one, and UCB counts a task's.
     few = {"inner_steps": 1, "kl_weight": 3 / BATCH_SIZE}
     known = inspect.signature(LEARNERS[case.name]).parameters
-    keywords = small_keywords(case.name) | {n: v for n, v in few.items() if n in known}
+    keywords = case.keywords | {n: v for n, v in few.items() if n in known}
     shorter = LEARNERS[case.name](MODEL, SETTING._replace(batch_size=3), **keywords)
     state, batch = train(case, num_tasks=1), make_batch(7, task=1)
     padded = batch._replace(valid=jnp.arange(BATCH_SIZE) < 3)

@@ -17,6 +17,14 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
     [
         ("online", {}, 0, 0, 0),
         ("er", {"memory": 30}, 30 * SLOT + FLOAT, 0, 0),
+        # Adam has two moments of every weight, and counts its steps.
+        (
+            "er",
+            {"memory": 30, "optimizer": "adam"},
+            30 * SLOT + FLOAT,
+            2 * FLOAT * NUM_WEIGHTS,
+            FLOAT,
+        ),
         ("la_maml", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
         ("ewc", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
         # A count for every task's ring, and the number of the first task.

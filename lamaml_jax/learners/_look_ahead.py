@@ -27,7 +27,7 @@ def look_ahead_learner(
     setting: Setting,
     init: Callable[[chex.PRNGKey, Batch], State],
     rates_of: Callable[[State], Rates],
-    outer_step: Callable[[State, Params, Params], State],
+    outer_step: Callable[[State, Params, Params, jax.Array], State],
     *,
     inner_steps: int,
     glances: int,
@@ -51,7 +51,8 @@ def look_ahead_learner(
         setting: The stream's static facts.
         init: `init(key, example) -> state`, a NamedTuple with `params` and `memory`.
         rates_of: The inner learning rates of a state.
-        outer_step: `outer_step(state, grads, lr_grads) -> state`, with the clipped meta-gradients.
+        outer_step: `outer_step(state, grads, lr_grads, has_examples) -> state`, with the clipped meta-gradients, which
+            are zero where the bool scalar `has_examples` is false.
         inner_steps: See `la_maml`, like all that follow.
         glances: See `la_maml`.
         memory: See `la_maml`.
@@ -119,7 +120,7 @@ def look_ahead_learner(
             info = {"loss": loss, "gradient_norm": norm}
             if hasattr(state, "lrs"):
                 info["lr_gradient_norm"] = lr_norm
-            return outer_step(state, grads, lr_grads), info
+            return outer_step(state, grads, lr_grads, batch.valid.any()), info
 
         state, infos = jax.lax.scan(glance, state._replace(memory=kept), drawn)
         return state, jax.tree.map(lambda values: values[-1], infos)

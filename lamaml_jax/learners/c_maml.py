@@ -6,19 +6,23 @@ Dimensions: B batch, K inner steps, M memory slots.
 from typing import NamedTuple
 
 import chex
+import jax
+import optax
 
 from lamaml_jax import replay
 from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.learners._optimizer import Optimizer, make_descent
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
-from lamaml_jax.updates import MetaLossAt, Order, descend
+from lamaml_jax.updates import MetaLossAt, Order
 
 
 class CMamlState(NamedTuple):
-    """Weights theta and the replay memory."""
+    """Weights theta, the replay memory, and the outer optimizer's state, which plain SGD has not."""
 
     params: Params
     memory: replay.Memory
+    opt_state: optax.OptState = ()
 
 
 @learner_factory
@@ -28,6 +32,7 @@ def c_maml(
     *,
     inner_lr: NonNegative = 0.1,
     outer_lr: NonNegative = 0.1,
+    optimizer: Optimizer = "sgd",
     inner_steps: int = 10,
     glances: int = 5,
     memory: int = 200,
@@ -52,6 +57,8 @@ def c_maml(
         setting: The stream's static facts.
         inner_lr: alpha, the rate of the inner steps.
         outer_lr: beta, the rate of the outer step.
+        optimizer: Of the outer step: "sgd", "adam", or an optax transformation, whose own learning rate then stands in
+            place of `outer_lr`.
         inner_steps: As in `la_maml`, like all that follow.
         glances: See `la_maml`.
         memory: See `la_maml`.
@@ -82,12 +89,17 @@ def c_maml(
         >>> c_maml(networks.mlp(10), setting, inner_lr=0.03).needs
         frozenset()
     """
+    descent = make_descent(optimizer, outer_lr)
 
     def init(key: chex.PRNGKey, example: Batch) -> CMamlState:
-        return CMamlState(model.init(key, example.x), replay.init(example, memory))
+        params = model.init(key, example.x)
+        return CMamlState(params, replay.init(example, memory), descent.init(params))
 
-    def outer_step(state: CMamlState, grads: Params, lr_grads: Params) -> CMamlState:
-        return state._replace(params=descend(state.params, outer_lr, grads))
+    def outer_step(
+        state: CMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
+    ) -> CMamlState:
+        params, opt_state = descent.step(state.params, state.opt_state, grads, has_examples)
+        return state._replace(params=params, opt_state=opt_state)
 
     return look_ahead_learner(
         model,

@@ -9,9 +9,11 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import optax
 
 from lamaml_jax import checks, replay
 from lamaml_jax.learners._factory import learner_factory
+from lamaml_jax.learners._optimizer import Optimizer, make_descent
 from lamaml_jax.losses import task_loss, task_predict
 from lamaml_jax.types import (
     Batch,
@@ -23,14 +25,15 @@ from lamaml_jax.types import (
     Positive,
     Setting,
 )
-from lamaml_jax.updates import scan_pieces, sgd_step
+from lamaml_jax.updates import clip_by_global_norm, scan_pieces
 
 
 class ErState(NamedTuple):
-    """Weights and the replay memory."""
+    """Weights, the replay memory, and the optimizer's state, which plain SGD has not."""
 
     params: Params
     memory: replay.Memory
+    opt_state: optax.OptState = ()
 
 
 @learner_factory
@@ -39,6 +42,7 @@ def er(
     setting: Setting,
     *,
     lr: NonNegative = 0.1,
+    optimizer: Optimizer = "sgd",
     glances: int = 1,
     memory: int = 200,
     replay_batch: int = 10,
@@ -55,7 +59,9 @@ def er(
         model: The network.
         setting: The stream's static facts.
         lr: Learning rate.
-        glances: SGD steps on the same incoming examples, each with its own draw, >= 1.
+        optimizer: "sgd", "adam", or an optax transformation such as `optax.sgd(0.03, momentum=0.9)`, whose own learning
+            rate then stands in place of `lr`.
+        glances: Steps on the same incoming examples, each with its own draw, >= 1.
         memory: M, slots of the reservoir, >= 1.
         replay_batch: Examples replayed in each step, >= 0; 0 is plain SGD.
         examples_per_step: Incoming examples that share a step, a divisor of B; None takes the whole batch.
@@ -90,20 +96,27 @@ def er(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )
 
+    descent = make_descent(optimizer, lr)
+
     def init(key: chex.PRNGKey, example: Batch) -> ErState:
-        return ErState(model.init(key, example.x), replay.init(example, memory))
+        params = model.init(key, example.x)
+        return ErState(params, replay.init(example, memory), descent.init(params))
 
     def use(key: chex.PRNGKey, state: ErState, piece: Batch) -> tuple[ErState, Info]:
         keys = jax.random.split(key, 1 + glances)
 
-        def glance(params: Params, key: chex.PRNGKey) -> tuple[Params, Info]:
+        def glance(
+            carry: tuple[Params, optax.OptState], key: chex.PRNGKey
+        ) -> tuple[tuple[Params, optax.OptState], Info]:
             incoming, replayed = draw(key, state.memory, piece)
-            joint = replay.join(replayed, incoming)
-            return sgd_step(loss_fn, params, joint, lr, clip_norm=clip_norm)
+            loss, grads = jax.value_and_grad(loss_fn)(carry[0], replay.join(replayed, incoming))
+            grads, norm = clip_by_global_norm(grads, clip_norm)
+            carry = descent.step(*carry, grads, piece.valid.any())
+            return carry, {"loss": loss, "gradient_norm": norm}
 
-        params, infos = jax.lax.scan(glance, state.params, keys[1:])
+        (params, opt_state), infos = jax.lax.scan(glance, (state.params, state.opt_state), keys[1:])
         kept = replay.add_reservoir(keys[0], state.memory, piece, age_inclusive=age_inclusive)
-        return ErState(params, kept), jax.tree.map(jnp.mean, infos)
+        return ErState(params, kept, opt_state), jax.tree.map(jnp.mean, infos)
 
     def update(key: chex.PRNGKey, state: ErState, batch: Batch) -> tuple[ErState, Info]:
         return scan_pieces(use, key, state, batch, examples_per_step)

@@ -6,16 +6,17 @@ replayed and incoming examples, in the weights before the look-ahead. They diffe
 Dimensions: B batch, K inner steps, M memory slots.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import optax
 
 from lamaml_jax import replay
 from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.learners._optimizer import Optimizer, make_descent
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
 
@@ -26,6 +27,15 @@ class LaMamlState(NamedTuple):
     params: Params
     lrs: Params
     memory: replay.Memory
+
+
+class SyncLaMamlState(NamedTuple):
+    """As La-MAML's, and the outer optimizer's state, which plain SGD has not."""
+
+    params: Params
+    lrs: Params
+    memory: replay.Memory
+    opt_state: optax.OptState = ()
 
 
 @learner_factory
@@ -97,14 +107,20 @@ def la_maml(
         10
     """
 
-    def outer_step(state: LaMamlState, grads: Params, lr_grads: Params) -> LaMamlState:
+    def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
+        params = model.init(key, example.x)
+        return LaMamlState(params, _rates(params, lr_init), replay.init(example, memory))
+
+    def outer_step(
+        state: LaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
+    ) -> LaMamlState:
         lrs = descend(state.lrs, lr_lr, lr_grads)
         return state._replace(params=modulated_step(state.params, lrs, grads), lrs=lrs)
 
     return look_ahead_learner(
         model,
         setting,
-        _init_with_rates(model, lr_init, memory),
+        init,
         lambda state: state.lrs,
         outer_step,
         inner_steps=inner_steps,
@@ -132,6 +148,7 @@ def sync_la_maml(
     lr_init: NonNegative = 0.15,
     lr_lr: NonNegative = 0.1,
     outer_lr: NonNegative = 0.3,
+    optimizer: Optimizer = "sgd",
     inner_steps: int = 10,
     glances: int = 5,
     memory: int = 200,
@@ -157,6 +174,8 @@ def sync_la_maml(
         lr_init: alpha_0, the initial inner rate of every weight.
         lr_lr: eta, the learning rate of the rates.
         outer_lr: beta, the outer learning rate.
+        optimizer: Of the weights' outer step: "sgd", "adam", or an optax transformation, whose own learning rate then
+            stands in place of `outer_lr`.
         inner_steps: As in `la_maml`, like all that follow.
         glances: See `la_maml`.
         memory: See `la_maml`.
@@ -173,7 +192,7 @@ def sync_la_maml(
         draw: See `la_maml`.
 
     Returns:
-        The learner; its state is a `LaMamlState`.
+        The learner; its state is a `SyncLaMamlState`.
 
     Raises:
         ValueError: A static argument is out of its range.
@@ -187,16 +206,24 @@ def sync_la_maml(
         >>> sync_la_maml(networks.mlp(10), setting, outer_lr=0.1).needs
         frozenset()
     """
+    descent = make_descent(optimizer, outer_lr)
 
-    def outer_step(state: LaMamlState, grads: Params, lr_grads: Params) -> LaMamlState:
-        return state._replace(
-            params=descend(state.params, outer_lr, grads), lrs=descend(state.lrs, lr_lr, lr_grads)
-        )
+    def init(key: chex.PRNGKey, example: Batch) -> SyncLaMamlState:
+        params = model.init(key, example.x)
+        rates, kept = _rates(params, lr_init), replay.init(example, memory)
+        return SyncLaMamlState(params, rates, kept, descent.init(params))
+
+    def outer_step(
+        state: SyncLaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
+    ) -> SyncLaMamlState:
+        params, opt_state = descent.step(state.params, state.opt_state, grads, has_examples)
+        lrs = descend(state.lrs, lr_lr, lr_grads)
+        return state._replace(params=params, lrs=lrs, opt_state=opt_state)
 
     return look_ahead_learner(
         model,
         setting,
-        _init_with_rates(model, lr_init, memory),
+        init,
         lambda state: state.lrs,
         outer_step,
         inner_steps=inner_steps,
@@ -216,12 +243,5 @@ def sync_la_maml(
     )
 
 
-def _init_with_rates(
-    model: Model, lr_init: jax.Array | float, capacity: int
-) -> Callable[[chex.PRNGKey, Batch], LaMamlState]:
-    def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
-        params = model.init(key, example.x)
-        lrs = jax.tree.map(lambda p: jnp.full_like(p, lr_init), params)
-        return LaMamlState(params, lrs, replay.init(example, capacity))
-
-    return init
+def _rates(params: Params, lr_init: jax.Array | float) -> Params:
+    return jax.tree.map(lambda p: jnp.full_like(p, lr_init), params)
