@@ -4,7 +4,7 @@
 
 C-MAML is trained at its preset on the tasks but the last. At its weights, with a batch of the last task and one from
 the memory, prints the distance between the gradient of L(theta_K) and that of L - alpha grad L . sum_k grad l_k, in
-double precision, for rates from 2^-2 to 2^-12 and one or more inner steps. It falls as alpha^2, a slope of 2, as far as
+double precision, for rates from 2^-2 to 2^-20 and one or more inner steps. It falls as alpha^2, a slope of 2, as far as
 no step crosses a kink of ReLU.
 """
 

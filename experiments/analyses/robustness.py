@@ -141,4 +141,5 @@ def _spread(values: np.ndarray) -> float | None:
 
 
 def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
-    return float(spearmanr(a, b).statistic) if len(a) > 2 else None
+    defined = len(a) > 1 and len(set(b)) > 1
+    return float(spearmanr(a, b).statistic) if defined else None

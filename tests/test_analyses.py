@@ -1,0 +1,227 @@
+"""The paper's analyses: what is measured where, and the scripts in a small setting."""
+
+import csv
+import functools
+import itertools
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from running import run_script, run_train
+
+from experiments import alignment, equivalence, robustness, time_accuracy
+from experiments.analyses import robustness as rates
+from experiments.analyses.cost import gradients_per_run
+from experiments.runs import probes, workdirs
+from experiments.runs.config import Config, make_config
+from experiments.sweeps.results import Sweep
+from lamaml_jax import losses, replay
+from lamaml_jax.analysis import gradient_alignment
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.loop import Seed
+from lamaml_jax.types import Batch
+
+TINY = ("--packaged_mnist", "--num_tasks=3", "--samples_per_task=20", "--set=glances=1")
+
+
+def config(learner: str, *assignments: str, num_tasks: int = 3) -> Config:
+    return make_config(
+        benchmark="mnist_rotations",
+        learner=learner,
+        assignments=list(assignments),
+        seeds=(0, 1),
+        stream={"num_tasks": num_tasks, "samples_per_task": 20},
+        network={},
+    )
+
+
+# Robustness.
+
+
+def test_every_rate_is_varied_with_the_others_at_the_preset() -> None:
+    axes, points = rates.rates_around(config("sync_la_maml"), num_values=3, grid_size=0)
+    assert [axis.name for axis in axes] == ["lr_init", "lr_lr", "outer_lr"]
+    assert points[0] == ("0.15", "0.1", "0.3")
+    assert len(points) == 1 + 3 * 3 - 1  # the preset's outer_lr is an end of the range
+    assert all(sum(a != b for a, b in zip(p, points[0], strict=True)) <= 1 for p in points)
+    assert min(float(p[0]) for p in points) == 0.001 and max(float(p[0]) for p in points) == 0.3
+
+
+def test_the_papers_grids_are_of_both_rates() -> None:
+    _, points = rates.rates_around(config("la_maml"), num_values=2, grid_size=3)
+    spaced = {"0.001", "0.0173205", "0.3"}
+    assert set(itertools.product(spaced, repeat=2)) <= set(points)
+
+
+def swept(preset: Config, grid_size: int) -> Sweep:
+    """Return a sweep of La-MAML in which RA is 50 + 10 log10(lr_lr) + 2 log10(lr_init); one point diverged."""
+    axes, points = rates.rates_around(preset, 4, grid_size)
+    ra = np.array(
+        [[50 + 10 * np.log10(float(p[1])) + 2 * np.log10(float(p[0]))] * 2 for p in points]
+    )
+    ra[points.index(("0.3", "0.3"))] = np.nan
+    seconds = np.zeros(len(points))
+    return Sweep(axes, points, (100, 101), {"ra": ra}, np.isnan(ra), seconds, seconds)
+
+
+def test_the_numbers_of_the_text_are_read_off_the_lines_and_the_grid() -> None:
+    preset = config("la_maml")
+    found = rates.numbers("la_maml", swept(preset, 3), 3)
+    eta = found["rates"]["lr_lr"]
+    assert eta["range"] == pytest.approx(10 * np.log10(300))
+    inside = [value for value in np.geomspace(0.001, 0.3, 4) if value >= 0.003]
+    assert eta["range_two_orders"] == pytest.approx(10 * np.log10(max(inside) / min(inside)))
+    assert eta["best"] == pytest.approx(0.3) and eta["rank_correlation"] == pytest.approx(1)
+    assert eta["diverged_at"] == []
+    assert found["rates"]["lr_init"]["diverged_at"] == [0.3]
+    assert found["grid"]["best"] == pytest.approx([0.0173205, 0.3])
+    assert found["grid"]["best_ra_where_both_are_equal"] == pytest.approx(
+        50 + 12 * np.log10(0.0173205)
+    )
+    assert found["grid"]["diverged"] == 1
+
+
+def test_robustness_runs_all_points_as_one_program(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_script(
+        robustness,
+        *TINY,
+        "--learner=c_maml",
+        "--points=2",
+        "--grid_size=2",
+        "--num_seeds=1",
+        f"--workdir={tmp_path}",
+    )
+    printed = capsys.readouterr().out
+    assert "| α (inner_lr) |" in printed and "| β (outer_lr) |" in printed
+    assert len(list((tmp_path / "c_maml" / "units").iterdir())) == 1
+    assert {path.name for path in tmp_path.glob("*.png")} == {"c_maml_rates.png", "c_maml_grid.png"}
+    assert set(json.loads((tmp_path / "c_maml.json").read_text())["rates"]) == {
+        "inner_lr",
+        "outer_lr",
+    }
+
+
+# Alignment.
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_gradients_are_of_the_memory_and_of_held_out_data_of_each_task(mnist: ImageDataset) -> None:
+    of = config("er")
+    benchmark = of.make_benchmark(mnist)
+    functions = of.make_run(benchmark)
+    key = jax.random.key(3)
+    seed = Seed(key, {name: jnp.float32(value) for name, value in of.floats().items()})
+    stream = jax.jit(functions.draw_stream)(seed)
+    images, task = jnp.asarray(benchmark.images), 2
+
+    def examples(part: str, of_task: int, rows: slice) -> Batch:
+        transform = jax.tree.map(lambda a: a[of_task], stream.transform)
+        image, label = (a[of_task, rows] for a in getattr(stream, part))
+        x = benchmark.inputs.evaluation(images, image, transform)
+        return Batch(x, label, jnp.full_like(label, of_task), label >= 0)
+
+    state = jax.jit(functions.init)(seed, stream, images)
+    for old, rows in ((0, slice(0, 7)), (1, slice(0, 4))):
+        state = state._replace(memory=replay.add_ring(state.memory, examples("train", old, rows)))
+    probe = jax.jit(probes.alignment(of, benchmark))
+    measured = probe(seed, stream, state, images, jnp.int32(task))
+
+    loss = losses.task_loss(of.model(10).apply, benchmark.setting.class_mask)
+    remembered = [examples("train", 0, slice(0, 7)), examples("train", 1, slice(0, 4))]
+    expected = {
+        "memory": [*remembered, examples("train", 2, slice(0, 200))],
+        "held_out": [examples("test", i, slice(0, 200)) for i in range(3)],
+    }
+    for source, batches in expected.items():
+        align = jax.jit(functools.partial(gradient_alignment, loss))
+        for what, found in align(state.params, batches)._asdict().items():
+            old, new = found[0, 1], (found[0, 2] + found[1, 2]) / 2
+            np.testing.assert_allclose(measured[f"{what}_among_old_{source}"], old, rtol=1e-4)
+            np.testing.assert_allclose(measured[f"{what}_against_new_{source}"], new, rtol=1e-4)
+
+
+def test_measuring_alignment_changes_nothing_of_the_runs(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_script(alignment, *TINY, "--learner=er", "--num_seeds=2", f"--workdir={tmp_path / 'a'}")
+    assert "| ER |" in capsys.readouterr().out
+    run_train(
+        *TINY, "--learner=er", "--num_seeds=2", "--eval=needed", f"--workdir={tmp_path / 'b'}"
+    )
+    measured, plain = (workdirs.read_results(tmp_path / f) for f in ("a/er", "b"))
+    for name, values in plain.items():
+        np.testing.assert_array_equal(measured[name], values)
+    cosine = measured["cosine_against_new_memory"]
+    assert np.isnan(cosine[:, 0]).all() and (np.abs(cosine[:, 1:]) <= 1).all()
+    assert np.isnan(measured["cosine_among_old_memory"][:, :2]).all()
+    assert {path.name for path in (tmp_path / "a").glob("*.png")} == {
+        "alignment_cosine.png",
+        "alignment_dot.png",
+    }
+
+
+# Equivalence.
+
+
+def test_the_gap_to_the_surrogate_falls_twice_as_fast_as_that_to_the_joint_loss(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_script(equivalence, *TINY, "--inner_steps=2", f"--workdir={tmp_path}")
+    found = json.loads((tmp_path / "equivalence.json").read_text())
+    for of in found["steps"].values():
+        assert of["slopes"][-1] == pytest.approx(2, abs=0.1)
+        assert of["joint"][-2] / of["joint"][-1] == pytest.approx(2, abs=0.1)
+        assert of["up_to"] is not None
+    assert "a slope of 2, within 0.1, up to" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        run_script(equivalence, *TINY, "--inner_steps=11", f"--workdir={tmp_path}")
+    assert "inner_steps is 11" in capsys.readouterr().err
+
+
+# Accuracy against time.
+
+
+@pytest.mark.parametrize(
+    ("learner", "per_batch"),
+    [("er", 10 + 10 * 10), ("c_maml", 10 + 10 * 20), ("online", 10)],
+)
+def test_a_run_costs_what_its_batches_cost(
+    learner: str, per_batch: int, mnist: ImageDataset
+) -> None:
+    of = config(learner, "epochs=3", *(["glances=1"] if learner != "online" else []))
+    setting = of.make_benchmark(mnist).setting
+    assert gradients_per_run(of, setting) == 3 * 2 * 3 * per_batch
+
+
+def test_accuracy_is_shown_against_both_costs(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = [flag for flag in TINY if not flag.startswith("--set")]
+    run_script(
+        time_accuracy,
+        *tiny,
+        "--learner=er",
+        "--passes=1,2",
+        "--num_seeds=1",
+        f"--workdir={tmp_path}",
+    )
+    with (tmp_path / "time_accuracy.csv").open() as file:
+        once, twice = csv.DictReader(file)
+    assert (once["glances"], twice["glances"]) == ("1", "2")
+    assert int(twice["example_gradients"]) == 2 * int(once["example_gradients"]) > 0
+    assert float(once["train_seconds"]) > 0 and (tmp_path / "time_accuracy.png").exists()
+    assert "| ER | 1 |" in capsys.readouterr().out
+
+
+def test_learners_that_are_not_told_the_task_are_left_out_by_name(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(time_accuracy, *TINY[:3], "--learner=icarl", f"--workdir={tmp_path / 'x'}")
+    assert "needs to know the task at test" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
