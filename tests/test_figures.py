@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from experiments.reporting import figures, pictures
+from experiments.reporting import comparison, figures, pictures
 
 
 def _accuracy(num_seeds: int, num_tasks: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def test_learning_rates_show_each_layer_in_both_panels():
 
 def test_comparison_shows_retained_accuracy_and_the_metrics_beside_the_paper():
     accuracies = {"A": _accuracy(2, 3), "B": _accuracy(5, 3) / 2}
-    figure = figures.plot_comparison(accuracies, "title", {"A": 77.4}, {"B": -8.6})
+    figure = comparison.plot_comparison(accuracies, "title", {"A": 77.4}, {"B": -8.6})
     over_time, retained, transfer = figure.axes
     for line, accuracy in zip(over_time.lines, accuracies.values(), strict=True):
         expected = [100 * accuracy[:, t, :t].mean() for t in (1, 2, 3)]
@@ -127,7 +127,9 @@ def _diamonds(ax) -> list[tuple[float, float]]:
 @pytest.mark.parametrize("sparse", [False, True])
 def test_comparison_tells_all_learners_apart(sparse):
     accuracy = _only_needed(_accuracy(3, 5)) if sparse else _accuracy(3, 5)
-    left = figures.plot_comparison({f"learner {i}": accuracy for i in range(16)}, "title").axes[0]
+    left = comparison.plot_comparison({f"learner {i}": accuracy for i in range(16)}, "title").axes[
+        0
+    ]
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in left.lines}
     assert len(looks) == 16
 
@@ -135,7 +137,7 @@ def test_comparison_tells_all_learners_apart(sparse):
 def test_comparison_says_where_a_metric_is_undefined():
     accuracy = _accuracy(2, 3)
     accuracy[:, 1:-1] = np.nan  # As IID is evaluated: before training and at the end.
-    over_time, retained, transfer = figures.plot_comparison({"IID": accuracy}, "title").axes
+    over_time, retained, transfer = comparison.plot_comparison({"IID": accuracy}, "title").axes
     np.testing.assert_array_equal(over_time.lines[0].get_xdata(), [3])
     assert len(retained.patches) == 1
     assert not transfer.patches

@@ -16,7 +16,7 @@ from running import run_train, users_environment
 
 from experiments import train
 from experiments.process import backend, console
-from experiments.reporting import figures, pictures
+from experiments.reporting import drawing, pictures
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20", "--num_seeds=1")
@@ -160,7 +160,7 @@ def test_pictures_that_fail_cost_a_warning_and_are_drawn_the_next_time(
 ) -> None:
     arguments = (*TINY, "--learner=online,er", f"--workdir={tmp_path}")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "Figure", None)
+        patch.setattr(drawing, "Figure", None)
         run_train(*arguments)
     output = capsys.readouterr()
     assert output.err.count(".png is not drawn: ") == 5

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.reporting.figures import COLORS, LINE_STYLES, subplots
+from experiments.reporting.drawing import COLORS, LINE_STYLES, subplots
 
 LEARNERS = ("er", "c_maml", "sync_la_maml", "la_maml")
 """The paper's."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.reporting.figures import COLORS, MARKERS, subplots
+from experiments.reporting.drawing import COLORS, MARKERS, subplots
 from experiments.runs.config import Config
 from lamaml_jax import checks, losses, parallel, replay
 from lamaml_jax.analysis import log_log_slope, meta_gradient_gaps

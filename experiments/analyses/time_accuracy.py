@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.reporting.figures import COLORS, MARKERS, subplots
+from experiments.reporting.drawing import COLORS, MARKERS, subplots
 from experiments.reporting.summary import TITLES
 from experiments.sweeps.results import Sweep
 from lamaml_jax.files import write_whole

@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.process import console
-from experiments.reporting import figures
+from experiments.reporting import comparison, figures
 from experiments.reporting.summary import TITLES, paper_values
 from experiments.runs import workdirs
 from lamaml_jax.files import write_whole
@@ -78,7 +78,7 @@ def draw_comparison(
     )
     return draw_anew(
         root / "comparison.png",
-        lambda: figures.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti),
+        lambda: comparison.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti),
     )
 
 

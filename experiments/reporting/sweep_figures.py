@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.reporting.figures import COLORS, MARKERS, subplots
+from experiments.reporting.drawing import COLORS, MARKERS, subplots
 
 LABEL = "retained accuracy RA (%)"
 _DIVERGED: dict[str, Any] = {"marker": "x", "color": "black", "linestyle": "none", "clip_on": False}
