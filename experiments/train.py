@@ -43,6 +43,11 @@ _SMOKE = flags.DEFINE_bool(
     False,
     "A run of seconds: 2 seeds, 3 tasks of 100 images, one glance (MER: batch) each, unless set otherwise",
 )
+_DIAGNOSTICS = flags.DEFINE_bool(
+    "diagnostics",
+    False,
+    "Keep all learnt rates of the first seed after every task, in rates.npz; experiments.report pictures them",
+)
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Remove what an earlier run has left in the work directory"
 )
@@ -75,7 +80,7 @@ def _run() -> None:
     pictures: list[pathlib.Path] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
         for config, folder in runs:
-            summaries.append(runner.run(config, dataset, folder))
+            summaries.append(runner.run(config, dataset, folder, diagnose=_DIAGNOSTICS.value))
             pictures += runner.draw(config, folder)
     print(comparison_table(summaries))
     if left_out:

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from experiments.process import console
 from experiments.reporting.summary import summarise, title
-from experiments.runs import workdirs
+from experiments.runs import diagnostics, workdirs
 from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
 from lamaml_jax import checkpoint, loop, metrics, parallel
@@ -61,7 +61,9 @@ class Clock(dict[str, float]):
         self[name] += time.perf_counter() - start
 
 
-def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[str, Any]:
+def run(
+    config: Config, dataset: ImageDataset, workdir: pathlib.Path, *, diagnose: bool = False
+) -> dict[str, Any]:
     """Train and evaluate all runs of a configuration, or go on where an earlier call was interrupted.
 
     Args:
@@ -69,6 +71,7 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
         dataset: The images.
         workdir: Receives config.json, metrics.jsonl, results.npz, summary.json and the state after the last task (see
             `workdirs`).
+        diagnose: Keep all learnt rates as well (see `diagnostics`); the compiled programs are the same.
 
     Returns:
         The summary, as in summary.json.
@@ -79,7 +82,9 @@ def run(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[st
     workdirs.claim(workdir, config, dataset)
     summary = workdirs.read_summary(workdir)
     if summary is None:
-        summary = _train(config, dataset, workdir)
+        summary = _train(config, dataset, workdir, diagnose)
+    elif diagnose:
+        print(f"note: {workdir} is finished; diagnostics are kept of runs only.", file=sys.stderr)
     return summary
 
 
@@ -94,7 +99,9 @@ def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
     return drawn
 
 
-def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict[str, Any]:
+def _train(
+    config: Config, dataset: ImageDataset, workdir: pathlib.Path, diagnose: bool
+) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
     num_tasks = benchmark.setting.num_tasks
     # Of a mixed stream there is only a before and an after.
@@ -118,6 +125,8 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
             with clock.on("eval"):
                 _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
         workdirs.write_metrics(workdir, record, done, rows, program.infos)
+        rates = diagnostics.begin(workdir, state, num_tasks) if diagnose else {}
+        diagnostics.keep(workdir, rates, state, done)
         bar.initial = bar.n = done
         for task in range(done, num_stages):
             if record["diverged"].all():
@@ -135,6 +144,7 @@ def _train(config: Config, dataset: ImageDataset, workdir: pathlib.Path) -> dict
                 accuracy = program.evaluate(state, first, stop)
             _note_accuracy(record, accuracy, row, first, stop)
             workdirs.write_metrics(workdir, record, task + 1, rows, program.infos)
+            diagnostics.keep(workdir, rates, state, row)
             checkpoint.save(workdir / "state", task + 1, snapshot())
             bar.set_postfix_str(_progress(record, row))
             bar.update()

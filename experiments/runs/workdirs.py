@@ -1,8 +1,8 @@
 """The files of a run in its work directory.
 
 config.json describes the run, metrics.jsonl has a line per task and seed, results.npz holds all that was measured
-(accuracies as fractions), summary.json the final numbers (accuracies in percent), state/ what resuming needs. Each is
-written whole or not at all.
+(accuracies as fractions), summary.json the final numbers (accuracies in percent), rates.npz all learnt rates where they
+were asked for (see `diagnostics`), state/ what resuming needs. Each is written whole or not at all.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from lamaml_jax.files import PARTIAL, write_whole
 
 # config.json comes last: where it is removed, nothing of its run is left.
 _FILES = (
-    *("summary.json", "results.npz", "metrics.jsonl"),
+    *("summary.json", "results.npz", "rates.npz", "metrics.jsonl"),
     *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
     "config.json",
 )
@@ -114,10 +114,19 @@ def read_settings(workdir: pathlib.Path) -> dict[str, Any]:
     Raises:
         ValueError: The folder holds no run.
     """
+    return read_description(workdir)["settings"]
+
+
+def read_description(workdir: pathlib.Path) -> dict[str, Any]:
+    """Return what config.json says of a run: its settings, data, versions and devices.
+
+    Raises:
+        ValueError: The folder holds no run.
+    """
     found = _description(workdir)
     if found is None:
         raise ValueError(f"workdir is {str(workdir)!r}, which holds no run.")
-    return found["settings"]
+    return found
 
 
 def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
