@@ -14,7 +14,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
-demo: .venv/installed  ## Train La-MAML, ER and Online on the packaged MNIST subset; no network needed
+demo: .venv/installed  ## Train La-MAML, ER and Online on the packaged MNIST subset, and report; no network needed
 	$(PY) -m experiments.demo $(ARGS)
 
 test: .venv/installed-dev  ## Run the tests and the examples in the documentation

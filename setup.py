@@ -43,6 +43,7 @@ setup(
             "pytest>=9.2.0",
             "pytest-xdist>=3.8.0",
             "ruff~=0.17.6",
+            "selenium>=4.51.0",
         ],
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],

@@ -1,0 +1,266 @@
+"""The sections of the page, in order.
+
+A builder takes the runs and returns a section, or None where they have nothing for it. A new section is one more
+builder in SECTIONS; it need not know of HTML.
+
+Dimensions: S seeds, T tasks, L layers.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.reporting import comparison, drawing, figures
+from experiments.reporting.page import microscope
+from experiments.reporting.page.blocks import (
+    Block,
+    Cell,
+    Group,
+    Picture,
+    Section,
+    Text,
+    anchor,
+    number,
+    picture,
+    table,
+    word,
+)
+from experiments.reporting.page.reading import Run
+from experiments.reporting.summary import paper_values
+
+Builder = Callable[[Sequence[Run]], Section | None]
+
+
+def results(runs: Sequence[Run]) -> Section:
+    """Return the table of all runs beside the paper's values."""
+    columns = (
+        *("learner", "RA", "paper's RA", "difference of RA", "LA"),
+        *("BTI", "paper's BTI", "difference of BTI", "FWT"),
+        *("seeds", "diverged seeds", "minutes", "updates/s"),
+    )
+    blocks: list[Block] = [
+        table(
+            "results",
+            "Accuracies in percent, mean ± standard deviation over the seeds that did not diverge (divided by their "
+            "number). A difference is ours minus the paper's; its ± is the root of the sum of both squared.",
+            columns,
+            (_result(run) for run in runs),
+        ),
+        Text(
+            "RA: accuracy on all tasks at the end. LA: on each task when it was just learnt. BTI = RA − LA: what later "
+            "tasks took away. FWT: on the next task, above that before training."
+        ),
+    ]
+    if any(paper_values(run.summary) and run.summary["data"].endswith("_subset") for run in runs):
+        blocks.append(
+            Text(
+                "Trained and tested on a subset of the images; the paper's values are on the whole."
+            )
+        )
+    return Section("results", "Results", blocks)
+
+
+def curves(runs: Sequence[Run]) -> Section | None:
+    """Return the comparison of learners: over tasks, and at the end."""
+    shown = [run for run in runs if len(run.accuracy)]
+    if not shown:
+        return None
+    accuracies = {_in_figure(run.label): run.accuracy for run in shown}
+    in_lines = {label.replace(" (", "\n("): accuracy for label, accuracy in accuracies.items()}
+    paper = dict(zip(in_lines, (paper_values(run.summary) for run in shown), strict=True))
+    ra, bti = (
+        {label: values[name] for label, values in paper.items() if name in values}
+        for name in ("ra_mean", "bti_mean")
+    )
+    over_tasks = picture(
+        comparison.plot_curves(accuracies),
+        "curves",
+        "Mean accuracy on the tasks seen so far",
+        f"A line for each of {', '.join(run.label for run in shown)}, after each task; its band is one standard "
+        "deviation over seeds. The numbers are in the CSV file.",
+        ("learner", "after task", "seed", "mean accuracy %"),
+        (
+            (run.label, task + 1, int(seed), 100 * float(value))
+            for run in shown
+            for seed, values in zip(
+                run.results["seeds"][~run.results["diverged"]],
+                drawing.mean_over_seen(run.accuracy),
+                strict=True,
+            )
+            for task, value in enumerate(values)
+        ),
+    )
+    ends = picture(
+        comparison.plot_ends(in_lines, ra, bti),
+        "ends",
+        "RA and BTI at the end",
+        "A bar for each learner with its spread over seeds, a diamond for the paper's value; the numbers are those of "
+        "the table of results.",
+        ("learner", "RA", "RA std", "paper's RA", "BTI", "BTI std", "paper's BTI"),
+        (
+            (
+                run.label,
+                *(run.summary[name] for name in ("ra_mean", "ra_std")),
+                paper_values(run.summary).get("ra_mean"),
+                *(run.summary[name] for name in ("bti_mean", "bti_std")),
+                paper_values(run.summary).get("bti_mean"),
+            )
+            for run in shown
+        ),
+    )
+    return Section("curves", "Learners compared", [over_tasks, ends])
+
+
+def each_run(runs: Sequence[Run]) -> Section:
+    """Return the pictures of each run alone."""
+    return Section("runs", "Run by run", [Group(run.label, list(_pictures(run))) for run in runs])
+
+
+def rates(runs: Sequence[Run]) -> Section | None:
+    """Return the microscope over learnt rates."""
+    learnt = [run for run in runs if "rate_mean" in run.results]
+    blocks = [block for run in learnt for block in microscope.look(run)]
+    if without := [run for run in learnt if not run.rates]:
+        labels = ", ".join(run.label for run in without)
+        text = f"{labels}: only means of each layer. A run with --diagnostics keeps all rates for pictures here:"
+        blocks.append(Text(text, code=_command(without[0])))
+    return Section("microscope", "Learnt rates under the microscope", blocks) if blocks else None
+
+
+def settings(runs: Sequence[Run]) -> Section:
+    """Return configuration and environment of all runs: first where they differ, then each in full."""
+    flat = {run.label: dict(_flat(run.description)) for run in runs}
+    names = list(dict.fromkeys(name for values in flat.values() for name in values))
+    differing = [name for name in names if len({v.get(name, "–") for v in flat.values()}) > 1]
+    blocks: list[Block] = []
+    if differing:
+        rows = [
+            [word(name), *(word(flat[run.label].get(name, "–")) for run in runs)]
+            for name in differing
+        ]
+        columns = ("setting", *(run.label for run in runs))
+        differences = table("differences", "What differs between the runs.", columns, rows)
+        blocks.append(Group("Where the runs differ", [differences], collapsed=True))
+    for run in runs:
+        rows = [[word(name), word(value)] for name, value in flat[run.label].items()]
+        whole = table(
+            anchor("settings", run.label),
+            f"{run.label}: all that determines its results, in {run.folder}.",
+            ("setting", "value"),
+            rows,
+        )
+        blocks.append(Group(run.label, [whole], collapsed=True))
+    return Section("settings", "Configuration and environment", blocks)
+
+
+SECTIONS: list[Builder] = [results, curves, each_run, rates, settings]
+"""All builders in the order of the page."""
+
+
+def _result(run: Run) -> list[Cell]:
+    summary, paper = run.summary, paper_values(run.summary)
+    seconds = sum(summary[f"{part}_seconds"] for part in ("compile", "train", "eval"))
+
+    def ours(name: str) -> Cell:
+        return number(summary[f"{name}_mean"], std=summary[f"{name}_std"])
+
+    def beside(name: str) -> Iterator[Cell]:
+        mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
+        theirs, spread = paper.get(f"{name}_mean"), paper.get(f"{name}_std")
+        yield number(theirs, std=spread)
+        if mean is None or theirs is None or spread is None:
+            yield number(None)
+        else:
+            yield number(mean - theirs, std=float(np.hypot(std, spread)))
+
+    return [
+        word(run.label),
+        *(ours("ra"), *beside("ra"), ours("la")),
+        *(ours("bti"), *beside("bti"), ours("fwt")),
+        number(summary["num_seeds"], 0),
+        Cell(", ".join(map(str, summary["diverged_seeds"])) or "–", len(summary["diverged_seeds"])),
+        number(seconds / 60, 1),
+        number(summary.get("updates_per_second"), 0),
+    ]
+
+
+def _pictures(run: Run) -> Iterator[Block]:
+    accuracy = run.accuracy
+    if not len(accuracy):
+        yield Text("All its seeds diverged.")
+        return
+    num_tasks = accuracy.shape[2]
+    mean, std = drawing.over_seeds(100 * accuracy)
+    seen, seen_std = drawing.over_seeds(100 * drawing.mean_over_seen(accuracy))
+    tasks = [f"task {i + 1}" for i in range(num_tasks)]
+    yield picture(
+        figures.plot_accuracy_matrix(accuracy, "", narrow=True),
+        anchor(run.label, "matrix"),
+        "Accuracy matrix",
+        f"{run.label}: mean test accuracy on every task (columns) after training on each (rows), dark for low and "
+        f"bright for high; at the end {seen[-1]:.0f} % over all tasks.",
+        ("after task", *tasks),
+        ((row, *values) for row, values in enumerate(mean.tolist())),
+    )
+    yield picture(
+        figures.plot_task_accuracies(accuracy, "", narrow=True),
+        anchor(run.label, "tasks"),
+        "Accuracy of each task",
+        f"{run.label}: a line for each task from when it is learnt, and in black the mean over the tasks seen so far, "
+        f"which ends at {seen[-1]:.0f} %.",
+        (
+            "after task",
+            "mean over tasks seen",
+            "its std",
+            *tasks,
+            *(f"{task} std" for task in tasks),
+        ),
+        (
+            (row + 1, seen[row], seen_std[row], *mean[row + 1], *std[row + 1])
+            for row in range(num_tasks)
+        ),
+    )
+    if "rate_mean" in run.results:
+        yield _rates(run)
+
+
+def _rates(run: Run) -> Picture:
+    whole = ~run.results["diverged"]
+    means, shares = (run.results[n][whole] for n in ("rate_mean", "rate_share_nonpositive"))
+    names = [str(name) for name in run.results["layer_names"]]
+    (mean, mean_std), (share, share_std) = map(drawing.over_seeds, (means, 100 * shares))
+    ends = zip(names, mean[-1], share[-1], strict=True)
+    return picture(
+        figures.plot_learning_rates(means, shares, run.results["layer_names"], "", narrow=True),
+        anchor(run.label, "rates"),
+        "Learnt rates of each layer",
+        f"{run.label}: the mean rate of each layer after each task, and below the share of its rates at or below zero; "
+        f"in the end {', '.join(f'{name} {m:.3f} ({s:.0f} %)' for name, m, s in ends)}.",
+        ("after task", "layer", "mean rate", "its std", "at or below zero %", "its std"),
+        (
+            (row, name, mean[row, i], mean_std[row, i], share[row, i], share_std[row, i])
+            for row in range(len(mean))
+            for i, name in enumerate(names)
+        ),
+    )
+
+
+def _command(run: Run) -> str:
+    return (
+        f"python -m experiments.train --benchmark={run.summary['benchmark']} --learner={run.summary['learner']} "
+        "--diagnostics --data_dir=DATA --workdir=DIR"
+    )
+
+
+def _in_figure(label: str) -> str:
+    """Return a label that matplotlib does not read as a formula."""
+    return label.replace("$", r"\$")
+
+
+def _flat(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(values, dict) and values:
+        for key, value in values.items():
+            yield from _flat(value, f"{name}.{key}" if name else key)
+    else:
+        yield name, str(values)
