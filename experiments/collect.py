@@ -1,7 +1,9 @@
 """Gather finished runs into measured_results.csv, and print them as a table.
 
     python -m experiments.collect RUN [RUN ...]
+    python -m experiments.docs
 
+The second command writes the documentation's tables from it.
 RUN is the work directory of a run with a preset's settings: the full dataset, its own number of tasks, test data; seeds
 0 to 4 on MNIST, any number from 0 on elsewhere.
 """

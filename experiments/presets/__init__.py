@@ -14,6 +14,9 @@ from experiments.presets.split import SPLIT
 MEASURED_RESULTS = pathlib.Path(__file__).parent / "measured_results.csv"
 """What the presets give, as `experiments.collect` gathered it from finished runs."""
 
+FURTHER_RESULTS = pathlib.Path(__file__).parent / "further_results.csv"
+"""What other settings and parts of the streams gave; `what` says which results belong together."""
+
 PAPER_RESULTS = pathlib.Path(__file__).parent / "paper_results.csv"
 """What the paper reports."""
 
