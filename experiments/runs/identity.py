@@ -9,7 +9,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -82,24 +81,32 @@ def differences(
     """
     names: list[str] = []
     for part in ("settings", "numerics"):
-        names += _differing(found.get(part, {}), wanted[part])
+        names += _in_words(found.get(part, {}), wanted[part])
     if found["data"].get("sha256") != wanted["data"]["sha256"]:
         names.append("data")
     if not finished:
         for part in ("versions", "device", "flags"):
-            names += _differing(found.get(part), wanted[part], part)
+            names += _in_words(found.get(part), wanted[part], part)
     return names
 
 
-def _differing(found: Any, wanted: Any, name: str = "") -> Iterator[str]:
+def differing(found: Any, wanted: Any, name: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the name of each value that differs between two descriptions, or parts of them, and both in short."""
     if isinstance(found, dict) and isinstance(wanted, dict):
         for key in dict.fromkeys([*wanted, *found]):
-            yield from _differing(
+            yield from differing(
                 found.get(key), wanted.get(key), f"{name}.{key}" if name else str(key)
             )
     elif found != wanted:
-        was, now = (textwrap.shorten(str(value), 60) for value in (found, wanted))
-        yield f"{name} ({was}, now {now})"
+        yield name, _short(str(found)), _short(str(wanted))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 64 else f"{text[:60]} ..."
+
+
+def _in_words(found: Any, wanted: Any, name: str = "") -> list[str]:
+    return [f"{key} ({was}, now {now})" for key, was, now in differing(found, wanted, name)]
 
 
 def _devices(devices: Sequence[jax.Device]) -> str:
