@@ -62,7 +62,7 @@ def test_command_writes_the_page(
     for learner in ("la_er", "online"):
         summary = json.loads((root / learner / "summary.json").read_text())
         assert f"{summary['ra_mean']:.2f} ± {summary['ra_std']:.2f}" in cells
-    assert cells.count("Online") == 1
+    assert out.read_text().count("<h3>Online</h3>") == 1
 
 
 def test_page_is_whole_in_itself(runs: list[reading.Run]) -> None:

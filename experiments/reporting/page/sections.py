@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import comparison, drawing, figures
-from experiments.reporting.page import microscope
+from experiments.reporting.page import inference, microscope
 from experiments.reporting.page.blocks import (
     Block,
     Cell,
@@ -154,7 +154,15 @@ def settings(runs: Sequence[Run]) -> Section:
     return Section("settings", "Configuration and environment", blocks)
 
 
-SECTIONS: list[Builder] = [results, curves, each_run, rates, settings]
+SECTIONS: list[Builder] = [
+    results,
+    curves,
+    inference.further_metrics,
+    inference.statistics,
+    each_run,
+    rates,
+    settings,
+]
 """All builders in the order of the page."""
 
 

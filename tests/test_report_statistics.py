@@ -1,0 +1,126 @@
+"""The report's statistics: who is compared with whom, and that the numbers are the library's."""
+
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments.reporting.page import inference, reading
+from experiments.reporting.page.blocks import Section, Table, Text
+from lamaml_jax import analysis, metrics
+
+STREAM = {"num_tasks": 3, "epochs": 1}
+
+
+def run(label: str, ra: list[float], seeds: list[int] | None = None, **changes: Any) -> reading.Run:
+    """Return a run whose seeds end with these RA in percent, NaN where one diverged."""
+    rng = np.random.default_rng(len(label))
+    accuracy = rng.uniform(0.2, 0.9, (len(ra), 4, 3))
+    accuracy[:, -1] = np.array(ra)[:, None] / 100
+    diverged = np.isnan(ra)
+    accuracy[diverged] = np.nan
+    results = {
+        "seeds": np.arange(len(ra)) if seeds is None else np.array(seeds),
+        "accuracy": accuracy,
+        "diverged": diverged,
+    }
+    summary = {
+        **{"benchmark": "mnist_rotations", "protocol": "single", "learner": "la_maml"},
+        **{"data": "mnist", "standard_stream": True},
+        **changes,
+    }
+    description = {"settings": {"stream": STREAM}, "data": {"sha256": "1"}}
+    return reading.Run(pathlib.Path(label), label, description, summary, results, {})
+
+
+def tables(section: Section | None) -> dict[str, list[list[str]]]:
+    assert section is not None
+    return {
+        block.name: [[cell.text for cell in row] for row in block.rows]
+        for block in section.blocks
+        if isinstance(block, Table)
+    }
+
+
+FIRST, SECOND = [76.0, 77.0, 75.0, 78.0, 76.0], [71.0, 70.0, 72.0, 71.0, 70.0]
+
+
+def test_learners_on_the_same_seeds_are_tested() -> None:
+    found = tables(inference.statistics([run("A", FIRST), run("B", SECOND), run("C", FIRST[::-1])]))
+    assert found["tests"][0] == ["A", "B", "5.60", "0.0625", "0.1875", "0.0625", "3.35", "5"]
+    assert [row[:2] for row in found["tests"]] == [["A", "B"], ["A", "C"], ["B", "C"]]
+    assert found["tests"][1][2:5] == ["0.00", "1.0000", "1.0000"]
+
+
+def test_seeds_are_paired_by_number_and_without_those_that_diverged() -> None:
+    shuffled = run("B", [70.0, np.nan, 72.0, 60.0], seeds=[1, 3, 2, 9])
+    (row,) = tables(inference.statistics([run("A", FIRST), shuffled]))["tests"]
+    pairs = analysis.paired_test([77.0, 75.0], [70.0, 72.0])
+    assert row[2:] == [
+        *(f"{pairs.difference:.2f}", "0.5000", "0.5000", "0.5000"),
+        *(f"{pairs.effect_size:.2f}", "2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"settings": {"stream": {**STREAM, "num_tasks": 4}}, "data": {"sha256": "1"}},
+        {"settings": {"stream": STREAM}, "data": {"sha256": "2"}},
+        {"settings": {"stream": STREAM, "stream_seed": 3}, "data": {"sha256": "1"}},
+    ],
+)
+def test_runs_of_other_tasks_are_not_paired(description: dict[str, Any]) -> None:
+    other = run("B", SECOND)._replace(description=description)
+    section = inference.statistics([run("A", FIRST), other])
+    assert section is not None and "tests" not in tables(section)
+    texts = [block.text for block in section.blocks if isinstance(block, Text)]
+    assert texts[0].startswith("1 pair of runs cannot be tested")
+
+
+def test_intervals_are_students() -> None:
+    ra = [*FIRST, np.nan]
+    (row,) = tables(inference.statistics([run("A", ra)]))["intervals"]
+    found = analysis.summarise(np.array(ra))
+    ends = (f"{found.low:.2f}", f"{found.high:.2f}")
+    assert row == ["A", f"{found.mean:.2f} ± {found.std:.2f}", *ends, "5", "1"]
+
+
+def test_published_value_is_set_beside_and_never_paired() -> None:
+    near = [77.2, 77.9, 76.8, 77.5, 77.1]
+    runs = [
+        run("A", near),
+        run("B", [value - 10 for value in near]),
+        run("C", near, data="mnist_subset"),
+        run("D", near, standard_stream=False),
+    ]
+    rows = tables(inference.statistics(runs))["equivalence"]
+    assert [row[:2] for row in rows] == [["A", "yes"], ["B", "no"]]
+    assert rows[0][2] == f"{np.mean(near) - 77.42:.2f}".replace("-", "−")
+
+
+def test_single_seeds_say_nothing() -> None:
+    assert inference.statistics([run("A", [76.0])]) is None
+
+
+def test_further_metrics_are_the_librarys() -> None:
+    a, iid = run("A", FIRST), run("IID", SECOND, learner="iid")
+    rows = tables(inference.further_metrics([a, iid]))["metrics"]
+    values = [
+        metrics.forgetting(a.accuracy),
+        metrics.average_incremental_accuracy(a.accuracy),
+        metrics.minimum_accuracy(a.accuracy),
+        metrics.worst_case_accuracy(a.accuracy),
+        metrics.learning_curve_area(a.accuracy),
+        metrics.intransigence(a.accuracy, iid.accuracy[:, -1].mean(axis=0)),
+    ]
+    expected = [f"{100 * v.mean():.2f} ± {100 * v.std():.2f}".replace("-", "−") for v in values]
+    assert rows[0] == ["A", *expected]
+    assert rows[1][-1] == "–"
+
+
+def test_metrics_that_no_run_has_are_left_out() -> None:
+    sparse = run("A", FIRST)
+    sparse.results["accuracy"][:, 1:3] = np.nan
+    assert inference.further_metrics([sparse]) is None
