@@ -36,7 +36,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
 
 @pytest.fixture(scope="module")
 def runs(root: pathlib.Path) -> list[reading.Run]:
-    return reading.read(reading.find([root]))[0]
+    return reading.read(reading.find([root])).runs
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_command_writes_the_page(
 
 
 def test_page_is_whole_in_itself(runs: list[reading.Run]) -> None:
-    text = page.build(runs)
-    assert text == page.build(runs)
+    text = page.build(reading.Found(runs, [], []))
+    assert text == page.build(reading.Found(runs, [], []))
     elements = Elements(text)
     ids = elements.all("id")
     assert len(ids) == len(set(ids)) > 30
@@ -87,7 +87,7 @@ def test_page_is_whole_in_itself(runs: list[reading.Run]) -> None:
 def test_figures_come_with_their_data(runs: list[reading.Run]) -> None:
     files = {
         str(attributes["download"]): str(attributes["href"])
-        for tag, attributes in Elements(page.build(runs)).found
+        for tag, attributes in Elements(page.build(reading.Found(runs, [], []))).found
         if tag == "a" and "download" in attributes
     }
     la_er = runs[0]
@@ -109,7 +109,9 @@ def test_figures_come_with_their_data(runs: list[reading.Run]) -> None:
 def test_results_stand_beside_the_papers(runs: list[reading.Run]) -> None:
     summary = {**runs[1].summary, "standard_stream": True}
     summary |= {"ra_mean": 55.0, "ra_std": 2.0, "bti_mean": None, "bti_std": None}
-    section = sections.results([runs[1]._replace(summary=summary)])
+    found = reading.Found([runs[1]._replace(summary=summary)], [], [])
+    section = sections.results(found)
+    assert section is not None
     (row,) = section.blocks[0].rows  # type: ignore[union-attr]
     assert [cell.text for cell in row[:9]] == [
         *("Online", "55.00 ± 2.00", "53.38 ± 1.53", "1.62 ± 2.52", row[4].text),
@@ -141,21 +143,21 @@ def test_arrays_that_do_not_fit_are_damage(copy: pathlib.Path) -> None:
     for change in ({"accuracy": np.zeros((2, 3))}, {"diverged": np.zeros(3, bool)}):
         with np.load(copy / "la_er" / "results.npz") as results:
             np.savez(path, **{**results, **change})
-        runs, problems = reading.read(reading.find([copy]))
+        runs, _, problems = reading.read(reading.find([copy]))
         assert [run.label for run in runs] == ["La-ER"] and str(path) in problems[0]
 
 
 def test_names_cannot_break_the_page(copy: pathlib.Path) -> None:
     name = "<script>alert('$x$')</script>"
     shutil.copytree(copy / "online", copy / name.replace("/", "|"))
-    text = page.build(*reading.read(reading.find([copy])))
+    text = page.build(reading.read(reading.find([copy])))
     assert "<script>alert" not in text
     assert "Online (&lt;script&gt;alert" in text
 
 
 def test_runs_of_which_all_seeds_diverged_are_said_to_be(runs: list[reading.Run]) -> None:
     results = {**runs[0].results, "diverged": np.ones(2, bool)}
-    text = page.build([runs[0]._replace(results=results)])
+    text = page.build(reading.Found([runs[0]._replace(results=results)], [], []))
     assert "All its seeds diverged." in text
 
 
@@ -201,7 +203,7 @@ def browser(
     if not (CHROMIUM and DRIVER):
         pytest.skip("needs chromium and chromedriver")
     folder = tmp_path_factory.mktemp("page")
-    (folder / "page.html").write_text(page.build(runs))
+    (folder / "page.html").write_text(page.build(reading.Found(runs, [], [])))
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage"):

@@ -34,6 +34,10 @@ def run(label: str, ra: list[float], seeds: list[int] | None = None, **changes: 
     return reading.Run(pathlib.Path(label), label, description, summary, results, {})
 
 
+def found(runs: list[reading.Run]) -> reading.Found:
+    return reading.Found(runs, [], [])
+
+
 def tables(section: Section | None) -> dict[str, list[list[str]]]:
     assert section is not None
     return {
@@ -47,15 +51,17 @@ FIRST, SECOND = [76.0, 77.0, 75.0, 78.0, 76.0], [71.0, 70.0, 72.0, 71.0, 70.0]
 
 
 def test_learners_on_the_same_seeds_are_tested() -> None:
-    found = tables(inference.statistics([run("A", FIRST), run("B", SECOND), run("C", FIRST[::-1])]))
-    assert found["tests"][0] == ["A", "B", "5.60", "0.0625", "0.1875", "0.0625", "3.35", "5"]
-    assert [row[:2] for row in found["tests"]] == [["A", "B"], ["A", "C"], ["B", "C"]]
-    assert found["tests"][1][2:5] == ["0.00", "1.0000", "1.0000"]
+    shown = tables(
+        inference.statistics(found([run("A", FIRST), run("B", SECOND), run("C", FIRST[::-1])]))
+    )
+    assert shown["tests"][0] == ["A", "B", "5.60", "0.0625", "0.1875", "0.0625", "3.35", "5"]
+    assert [row[:2] for row in shown["tests"]] == [["A", "B"], ["A", "C"], ["B", "C"]]
+    assert shown["tests"][1][2:5] == ["0.00", "1.0000", "1.0000"]
 
 
 def test_seeds_are_paired_by_number_and_without_those_that_diverged() -> None:
     shuffled = run("B", [70.0, np.nan, 72.0, 60.0], seeds=[1, 3, 2, 9])
-    (row,) = tables(inference.statistics([run("A", FIRST), shuffled]))["tests"]
+    (row,) = tables(inference.statistics(found([run("A", FIRST), shuffled])))["tests"]
     pairs = analysis.paired_test([77.0, 75.0], [70.0, 72.0])
     assert row[2:] == [
         *(f"{pairs.difference:.2f}", "0.5000", "0.5000", "0.5000"),
@@ -73,7 +79,7 @@ def test_seeds_are_paired_by_number_and_without_those_that_diverged() -> None:
 )
 def test_runs_of_other_tasks_are_not_paired(description: dict[str, Any]) -> None:
     other = run("B", SECOND)._replace(description=description)
-    section = inference.statistics([run("A", FIRST), other])
+    section = inference.statistics(found([run("A", FIRST), other]))
     assert section is not None and "tests" not in tables(section)
     texts = [block.text for block in section.blocks if isinstance(block, Text)]
     assert texts[0].startswith("1 pair of runs cannot be tested")
@@ -81,10 +87,10 @@ def test_runs_of_other_tasks_are_not_paired(description: dict[str, Any]) -> None
 
 def test_intervals_are_students() -> None:
     ra = [*FIRST, np.nan]
-    (row,) = tables(inference.statistics([run("A", ra)]))["intervals"]
-    found = analysis.summarise(np.array(ra))
-    ends = (f"{found.low:.2f}", f"{found.high:.2f}")
-    assert row == ["A", f"{found.mean:.2f} ± {found.std:.2f}", *ends, "5", "1"]
+    (row,) = tables(inference.statistics(found([run("A", ra)])))["intervals"]
+    of_ra = analysis.summarise(np.array(ra))
+    ends = (f"{of_ra.low:.2f}", f"{of_ra.high:.2f}")
+    assert row == ["A", f"{of_ra.mean:.2f} ± {of_ra.std:.2f}", *ends, "5", "1"]
 
 
 def test_published_value_is_set_beside_and_never_paired() -> None:
@@ -95,18 +101,18 @@ def test_published_value_is_set_beside_and_never_paired() -> None:
         run("C", near, data="mnist_subset"),
         run("D", near, standard_stream=False),
     ]
-    rows = tables(inference.statistics(runs))["equivalence"]
+    rows = tables(inference.statistics(found(runs)))["equivalence"]
     assert [row[:2] for row in rows] == [["A", "yes"], ["B", "no"]]
     assert rows[0][2] == f"{np.mean(near) - 77.42:.2f}".replace("-", "−")
 
 
 def test_single_seeds_say_nothing() -> None:
-    assert inference.statistics([run("A", [76.0])]) is None
+    assert inference.statistics(found([run("A", [76.0])])) is None
 
 
 def test_further_metrics_are_the_librarys() -> None:
     a, iid = run("A", FIRST), run("IID", SECOND, learner="iid")
-    rows = tables(inference.further_metrics([a, iid]))["metrics"]
+    rows = tables(inference.further_metrics(found([a, iid])))["metrics"]
     values = [
         metrics.forgetting(a.accuracy),
         metrics.average_incremental_accuracy(a.accuracy),
@@ -123,4 +129,4 @@ def test_further_metrics_are_the_librarys() -> None:
 def test_metrics_that_no_run_has_are_left_out() -> None:
     sparse = run("A", FIRST)
     sparse.results["accuracy"][:, 1:3] = np.nan
-    assert inference.further_metrics([sparse]) is None
+    assert inference.further_metrics(found([sparse])) is None

@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 LINE_STYLES = ("-", "--", "-.", (0, (1, 1)))
 MARKERS = ("o", "s", "^", "v")  # instead of the line styles, where only points exist
+# Nearly white and black: a page in dark colours turns black into white, but not on a map, whose colours stay.
+ON_MAP = ("#fefefe", "#010101")
 _DPI = 150
 _NARROW = 4.6  # inches
 

@@ -23,9 +23,6 @@ from matplotlib.patheffects import Normal, Stroke
 
 from experiments.reporting import drawing
 
-# Nearly white and black: a page in dark colours turns black into white, but not on a map, whose colours stay.
-_ON_MAP = ("#fefefe", "#010101")
-
 
 def plot_accuracy_matrix(accuracy: np.ndarray, title: str, *, narrow: bool = False) -> Figure:
     """Draw the accuracy matrix as a heat map, grey where no seed was evaluated.
@@ -52,11 +49,11 @@ def plot_accuracy_matrix(accuracy: np.ndarray, title: str, *, narrow: bool = Fal
         extent=(0.5, num_tasks + 0.5, num_tasks + 0.5, -0.5),
     )
     tasks = np.arange(1, num_tasks + 1)
-    ax.stairs(tasks - 0.5, np.append(0.5, tasks + 0.5), baseline=None, color=_ON_MAP[0])
+    ax.stairs(tasks - 0.5, np.append(0.5, tasks + 0.5), baseline=None, color=drawing.ON_MAP[0])
     if num_tasks <= 10:
         for (row, column), value in np.ndenumerate(mean):
             if np.isfinite(value):
-                color = _ON_MAP[int(value >= 60)]
+                color = drawing.ON_MAP[int(value >= 60)]
                 ax.text(column + 1, row, f"{value:.0f}", color=color, ha="center", va="center")
     ax.spines[:].set_visible(False)
     drawing.count_from(ax.xaxis, 1, num_tasks)

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.reporting.drawing import COLORS, MARKERS, subplots
+from experiments.reporting.drawing import COLORS, MARKERS, ON_MAP, subplots
 
 LABEL = "retained accuracy RA (%)"
 _DIVERGED: dict[str, Any] = {"marker": "x", "color": "black", "linestyle": "none", "clip_on": False}
@@ -102,9 +102,9 @@ def plot_heat_map(
     low, high = image.get_clim()
     for (r, c), value in np.ndenumerate(mean):
         if np.isnan(value):
-            ax.text(c, r, "×", ha="center", va="center", fontsize=14)
+            ax.text(c, r, "×", color=ON_MAP[1], ha="center", va="center", fontsize=14)
             continue
-        color = "white" if value < low + 0.6 * (high - low) else "black"
+        color = ON_MAP[int(value >= low + 0.6 * (high - low))]
         text = f"{value:.1f}" if shape[1] > 6 else f"{value:.1f} ± {std[r, c]:.1f}"
         ax.text(c, r, text, color=color, ha="center", va="center", fontsize=8)
     if np.isfinite(mean).any():

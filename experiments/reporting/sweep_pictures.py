@@ -1,7 +1,6 @@
 """The picture file of a sweep."""
 
 import pathlib
-from collections.abc import Callable
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -12,40 +11,33 @@ from experiments.sweeps.results import Sweep
 
 
 def draw(folder: pathlib.Path, sweep: Sweep, title: str) -> list[pathlib.Path]:
-    """Draw sweep.png: a line with the seeds' spread over one axis, a heat map over two, all axes singly else.
+    """Draw sweep.png.
 
     Returns:
         Its path; none, with a warning, if it cannot be drawn.
     """
+    return draw_anew(folder / "sweep.png", lambda: plot(sweep, title))
+
+
+def plot(sweep: Sweep, title: str) -> Figure:
+    """Return a line with the seeds' spread over one axis, a heat map over two, all axes singly else."""
     axes, values = sweep.axes, sweep.values["ra"]
     columns = [[point[i] for point in sweep.points] for i in range(len(axes))]
-    is_grid = len(axes) == 2 and len(set(sweep.points)) == np.prod([len(set(c)) for c in columns])
-    plot: Callable[[], Figure]
     if len(axes) == 1:
         (axis,) = axes
         lines = {axis.name: (columns[0], values)}
-
-        def plot() -> Figure:
-            return sweep_figures.plot_lines(lines, title, scale=axis.scale, xlabel=axis.name)
-
-    elif is_grid:
-        rows, across = (list(dict.fromkeys(column)) for column in columns)
-        whole = ~np.isnan(values).any(axis=1)
-        mean, std = np.full((2, len(rows), len(across)), np.nan)
-        for i, (row, column) in enumerate(sweep.points):
-            if whole[i]:
-                cell = rows.index(row), across.index(column)
-                mean[cell], std[cell] = values[i].mean(), values[i].std()
-
-        def plot() -> Figure:
-            return sweep_figures.plot_heat_map(
-                (axes[0].name, rows), (axes[1].name, across), mean, std, title
-            )
-
-    else:
-
-        def plot() -> Figure:
-            described = [(a.name, a.scale, c) for a, c in zip(axes, columns, strict=True)]
-            return sweep_figures.plot_each_axis(described, values, title)
-
-    return draw_anew(folder / "sweep.png", plot)
+        return sweep_figures.plot_lines(lines, title, scale=axis.scale, xlabel=axis.name)
+    is_grid = len(axes) == 2 and len(set(sweep.points)) == np.prod([len(set(c)) for c in columns])
+    if not is_grid:
+        described = [(a.name, a.scale, c) for a, c in zip(axes, columns, strict=True)]
+        return sweep_figures.plot_each_axis(described, values, title)
+    rows, across = (list(dict.fromkeys(column)) for column in columns)
+    whole = ~np.isnan(values).any(axis=1)
+    mean, std = np.full((2, len(rows), len(across)), np.nan)
+    for i, (row, column) in enumerate(sweep.points):
+        if whole[i]:
+            cell = rows.index(row), across.index(column)
+            mean[cell], std[cell] = values[i].mean(), values[i].std()
+    return sweep_figures.plot_heat_map(
+        (axes[0].name, rows), (axes[1].name, across), mean, std, title
+    )

@@ -7,6 +7,7 @@ Dimensions: P points, S seeds.
 
 import csv
 import io
+import json
 import math
 import pathlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -96,6 +97,39 @@ def read(axes: Sequence[Axis], points: Sequence[Point], units: Sequence[Unit]) -
             percent = 100 * metric(results["accuracy"].astype(np.float64)).reshape(shape)
             values[name][of] = np.where(diverged[of], np.nan, percent)
     return Sweep(axes, points, seeds, values, diverged, train_seconds, compile_seconds)
+
+
+def load(folder: pathlib.Path) -> tuple[Sweep, dict[str, Any]]:
+    """Return what the files of a finished sweep say, and the settings that all its points share.
+
+    Seconds are not among them, and are NaN.
+
+    Raises:
+        ValueError: A file is missing or damaged.
+    """
+    try:
+        described = json.loads((folder / "sweep.json").read_bytes())
+        axes = [Axis(**axis) for axis in described["axes"]]
+        points = [tuple(point) for point in described["points"]]
+        seeds = list(described["settings"]["seeds"])
+        shape = len(points), len(seeds)
+        values = {name: np.full(shape, np.nan) for name in METRICS}
+        diverged = np.zeros(shape, bool)
+        with (folder / "sweep.csv").open(encoding="utf-8", newline="") as file:
+            for row in csv.DictReader(file):
+                run = int(row["point"]), seeds.index(int(row["seed"]))
+                values[row["metric"]][run] = float(row["value"] or math.nan)
+                diverged[run] = row["diverged"] == "true"
+        if not axes or not points or any(len(point) != len(axes) for point in points):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
+        raise ValueError(
+            f"{folder} holds a sweep that is not finished, or whose sweep.json or sweep.csv is damaged; the same "
+            "command goes on with it."
+        ) from None
+    unknown = np.full(len(points), math.nan)
+    sweep = Sweep(axes, points, seeds, values, diverged, unknown, unknown)
+    return sweep, described["settings"]
 
 
 def write(folder: pathlib.Path, sweep: Sweep, report: Mapping[str, Any] | None = None) -> None:

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 import jinja2
 
 from experiments.reporting.page import reading
-from experiments.reporting.page.reading import Run
+from experiments.reporting.page.reading import Found
 from experiments.reporting.page.sections import SECTIONS, Builder
-from experiments.reporting.summary import TITLES
 from lamaml_jax.files import write_whole
 
 
@@ -25,25 +24,17 @@ def write(paths: Sequence[pathlib.Path], out: pathlib.Path) -> None:
     """
     if out.is_dir() or not out.parent.is_dir():
         raise ValueError(f"out is {str(out)!r}; it must be a file in a folder that is there.")
-    runs, problems = reading.read(reading.find(paths))
-    for problem in problems:
+    found = reading.read(reading.find(paths))
+    for problem in found.problems:
         print(f"warning: {problem}", file=sys.stderr)
-    text = build(runs, problems)
+    text = build(found)
     with write_whole(out) as file:
         file.write(text.encode())
     print(f"Report: {out}")
 
 
-def build(
-    runs: Sequence[Run], problems: Sequence[str] = (), builders: Sequence[Builder] = SECTIONS
-) -> str:
-    """Return the page of runs of one benchmark.
-
-    Args:
-        runs: At least one.
-        problems: Sentences about runs that are not shown, or not in full.
-        builders: Of its sections, in order.
-    """
+def build(found: Found, builders: Sequence[Builder] = SECTIONS) -> str:
+    """Return the page of runs and sweeps; `builders` make its sections, in order."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=True,
@@ -51,13 +42,9 @@ def build(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    learners = {run.summary["learner"] for run in runs}
-    sections = [section for builder in builders if (section := builder(runs)) is not None]
+    sections = [section for builder in builders if (section := builder(found)) is not None]
     return environment.get_template("page.html").render(
-        benchmark=runs[0].summary["benchmark"],
-        learners=[title for learner, title in TITLES.items() if learner in learners],
-        versions={run.description["versions"]["lamaml_jax"] for run in runs},
-        num_runs=len(runs),
-        problems=problems,
+        found=found,
+        versions={run.description["versions"]["lamaml_jax"] for run in found.runs},
         sections=sections,
     )

@@ -55,6 +55,7 @@ class Picture(NamedTuple):
         title: What it shows.
         description: What is to be seen, for those who do not see it.
         svg: The figure.
+        width: Its width in points.
         csv: Its data as a data URI.
     """
 
@@ -62,6 +63,7 @@ class Picture(NamedTuple):
     title: str
     description: str
     svg: Markup
+    width: float
     csv: str
     kind: str = "picture"
 
@@ -168,7 +170,8 @@ def picture(
 ) -> Picture:
     """Return a figure, with its data as rows under the names of columns."""
     element = svg.inline(figure, name, title, description)
-    return Picture(name, title, description, element, csv_uri(columns, rows))
+    width = 72 * figure.get_figwidth()
+    return Picture(name, title, description, element, width, csv_uri(columns, rows))
 
 
 def number(value: float | None, digits: int = 2, *, std: float | None = None) -> Cell:

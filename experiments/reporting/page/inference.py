@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from experiments.reporting.page.blocks import Block, Cell, Section, Text, number, table, word
-from experiments.reporting.page.reading import Run
+from experiments.reporting.page.reading import Found, Run
 from experiments.reporting.summary import paper_values
 from lamaml_jax import analysis, metrics
 
@@ -27,8 +27,11 @@ _METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def further_metrics(runs: Sequence[Run]) -> Section | None:
+def further_metrics(found: Found) -> Section | None:
     """Return the table of metrics that others report."""
+    runs = found.runs
+    if not runs:
+        return None
     rows = [[word(run.label), *_metrics(run, runs)] for run in runs]
     if all(cell.value is None for row in rows for cell in row[1:]):
         return None
@@ -52,8 +55,11 @@ def further_metrics(runs: Sequence[Run]) -> Section | None:
     return Section("metrics", "Metrics beyond the paper's", blocks)
 
 
-def statistics(runs: Sequence[Run]) -> Section | None:
+def statistics(found: Found) -> Section | None:
     """Return intervals, tests between learners on the same seeds, and statements beside the paper's values."""
+    runs = found.runs
+    if not runs:
+        return None
     if all(len(run.results["seeds"]) < 2 for run in runs):
         return None
     intervals = table(

@@ -1,9 +1,9 @@
-"""The runs that a page reports: where they are, what they hold, and how the page calls them."""
+"""The runs and sweeps that a page reports: where they are, what they hold, and how the page calls them."""
 
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,8 +11,11 @@ import numpy as np
 from experiments import presets
 from experiments.reporting.summary import TITLES
 from experiments.runs import diagnostics, workdirs
+from experiments.sweeps import results
+from experiments.sweeps.results import Sweep
 
-_MARKS = ("config.json", "summary.json", "results.npz")
+_SWEEP = "sweep.json"
+_MARKS = ("config.json", "summary.json", "results.npz", _SWEEP)
 
 
 class Run(NamedTuple):
@@ -45,11 +48,53 @@ class Run(NamedTuple):
         return self.results["accuracy"][~self.results["diverged"]]
 
 
+class SweepFound(NamedTuple):
+    """A finished sweep.
+
+    Attributes:
+        folder: Its work directory.
+        label: What the page calls it.
+        sweep: What it measured.
+        settings: What all its points share.
+    """
+
+    folder: pathlib.Path
+    label: str
+    sweep: Sweep
+    settings: dict[str, Any]
+
+
+class Found(NamedTuple):
+    """What a page is of; there is at least one run or sweep, and all are of one benchmark.
+
+    Attributes:
+        runs: By learner.
+        sweeps: In the order of their folders.
+        problems: Sentences about what is not shown, or not in full.
+    """
+
+    runs: list[Run]
+    sweeps: list[SweepFound]
+    problems: list[str]
+
+    @property
+    def benchmark(self) -> str:
+        """The name of the benchmark."""
+        return _benchmarks(self.runs, self.sweeps)[0]
+
+    @property
+    def learners(self) -> list[str]:
+        """The titles of all learners, each once."""
+        known = [run.summary["learner"] for run in self.runs]
+        known += [sweep.settings["learner"] for sweep in self.sweeps]
+        return [title for learner, title in TITLES.items() if learner in known]
+
+
 def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
-    """Return the folders of runs among `paths` and in them, each once.
+    """Return the folders of runs and sweeps among `paths` and in them, each once; a sweep's own runs are part of it.
 
     Raises:
-        ValueError: One of them is no folder, or no run is there.
+        ValueError: One of `paths` is no folder, or no run is there.
     """
     folders: dict[pathlib.Path, pathlib.Path] = {}
     for path in paths:
@@ -63,38 +108,52 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
     return list(folders.values())
 
 
-def read(folders: Sequence[pathlib.Path]) -> tuple[list[Run], list[str]]:
-    """Read runs of one benchmark.
-
-    Returns:
-        Those that are finished and whole, and a sentence about what is amiss with each other.
+def read(folders: Sequence[pathlib.Path]) -> Found:
+    """Read runs and sweeps of one benchmark, as far as they are finished and whole.
 
     Raises:
         ValueError: They are of different benchmarks, or none is finished and whole.
     """
-    runs, problems = [], []
+    runs: list[Run] = []
+    sweeps: list[SweepFound] = []
+    problems: list[str] = []
     for folder in folders:
         try:
+            if (folder / _SWEEP).is_file():
+                sweeps.append(_read_sweep(folder))
+                continue
             runs.append(_read(folder))
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-            continue
-        try:
             runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
         except (ValueError, OSError) as error:
             problems.append(str(error))
-    if not runs:
+    if not runs and not sweeps:
         raise ValueError(f"no run can be reported. {' '.join(problems)}")
-    benchmarks = list(dict.fromkeys(run.summary["benchmark"] for run in runs))
+    benchmarks = _benchmarks(runs, sweeps)
     if len(benchmarks) > 1:
         raise ValueError(
             f"the runs are of {' and '.join(benchmarks)}; a report must be of one benchmark: name its folders only."
         )
-    return _labelled(runs), problems
+    return Found(_labelled(runs) if runs else [], sweeps, problems)
 
 
-def _walk(path: pathlib.Path) -> list[pathlib.Path]:
-    return sorted(pathlib.Path(folder) for folder, _, _ in os.walk(path))
+def _benchmarks(runs: Sequence[Run], sweeps: Sequence[SweepFound]) -> list[str]:
+    names = [run.summary["benchmark"] for run in runs]
+    return list(dict.fromkeys([*names, *(sweep.settings["benchmark"] for sweep in sweeps)]))
+
+
+def _walk(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    for folder, inside, files in os.walk(path):
+        inside[:] = sorted(name for name in inside if _SWEEP not in files or name != "units")
+        yield pathlib.Path(folder)
+
+
+def _read_sweep(folder: pathlib.Path) -> SweepFound:
+    sweep, settings = results.load(folder)
+    if settings.get("learner") not in TITLES or settings.get("benchmark") not in presets.PRESETS:
+        raise ValueError(f"{folder / _SWEEP} is of a sweep that is not known here.")
+    axes = ", ".join(axis.name for axis in sweep.axes)
+    label = f"{TITLES[settings['learner']]} over {axes} ({folder.resolve().name})"
+    return SweepFound(folder, label, sweep, settings)
 
 
 def _read(folder: pathlib.Path) -> Run:
@@ -102,12 +161,14 @@ def _read(folder: pathlib.Path) -> Run:
     summary = workdirs.read_summary(folder)
     if summary is None:
         raise ValueError(f"{folder} holds a run that is not finished.")
+    if summary.get("num_points", 1) > 1:
+        raise ValueError(f"{folder} holds a part of a sweep; name the sweep's own folder.")
     if summary["learner"] not in TITLES or summary["benchmark"] not in presets.PRESETS:
         raise ValueError(f"{folder / 'summary.json'} is of a run that is not known here.")
-    results = workdirs.read_results(folder)
-    if not _is_whole(results):
+    arrays = workdirs.read_results(folder)
+    if not _is_whole(arrays):
         raise ValueError(f"{folder / 'results.npz'} is damaged: arrays are missing or misshapen.")
-    return Run(folder, TITLES[summary["learner"]], description, summary, results, {})
+    return Run(folder, TITLES[summary["learner"]], description, summary, arrays, {})
 
 
 def _read_rates(run: Run) -> dict[str, np.ndarray]:

@@ -1,18 +1,18 @@
 """The sections of the page, in order.
 
-A builder takes the runs and returns a section, or None where they have nothing for it. A new section is one more
+A builder takes what was found and returns a section, or None where there is nothing for it. A new section is one more
 builder in SECTIONS; it need not know of HTML.
 
 Dimensions: S seeds, T tasks, L layers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from experiments.reporting import comparison, drawing, figures
-from experiments.reporting.page import inference, microscope
+from experiments.reporting.page import inference, microscope, sweeping
 from experiments.reporting.page.blocks import (
     Block,
     Cell,
@@ -26,14 +26,17 @@ from experiments.reporting.page.blocks import (
     table,
     word,
 )
-from experiments.reporting.page.reading import Run
+from experiments.reporting.page.reading import Found, Run
 from experiments.reporting.summary import paper_values
 
-Builder = Callable[[Sequence[Run]], Section | None]
+Builder = Callable[[Found], Section | None]
 
 
-def results(runs: Sequence[Run]) -> Section:
+def results(found: Found) -> Section | None:
     """Return the table of all runs beside the paper's values."""
+    runs = found.runs
+    if not runs:
+        return None
     columns = (
         *("learner", "RA", "paper's RA", "difference of RA", "LA"),
         *("BTI", "paper's BTI", "difference of BTI", "FWT"),
@@ -61,8 +64,11 @@ def results(runs: Sequence[Run]) -> Section:
     return Section("results", "Results", blocks)
 
 
-def curves(runs: Sequence[Run]) -> Section | None:
+def curves(found: Found) -> Section | None:
     """Return the comparison of learners: over tasks, and at the end."""
+    runs = found.runs
+    if not runs:
+        return None
     shown = [run for run in runs if len(run.accuracy)]
     if not shown:
         return None
@@ -112,13 +118,19 @@ def curves(runs: Sequence[Run]) -> Section | None:
     return Section("curves", "Learners compared", [over_tasks, ends])
 
 
-def each_run(runs: Sequence[Run]) -> Section:
+def each_run(found: Found) -> Section | None:
     """Return the pictures of each run alone."""
+    runs = found.runs
+    if not runs:
+        return None
     return Section("runs", "Run by run", [Group(run.label, list(_pictures(run))) for run in runs])
 
 
-def rates(runs: Sequence[Run]) -> Section | None:
+def rates(found: Found) -> Section | None:
     """Return the microscope over learnt rates."""
+    runs = found.runs
+    if not runs:
+        return None
     learnt = [run for run in runs if "rate_mean" in run.results]
     blocks = [block for run in learnt for block in microscope.look(run)]
     if without := [run for run in learnt if not run.rates]:
@@ -128,8 +140,11 @@ def rates(runs: Sequence[Run]) -> Section | None:
     return Section("microscope", "Learnt rates under the microscope", blocks) if blocks else None
 
 
-def settings(runs: Sequence[Run]) -> Section:
+def settings(found: Found) -> Section | None:
     """Return configuration and environment of all runs: first where they differ, then each in full."""
+    runs = found.runs
+    if not runs:
+        return None
     flat = {run.label: dict(_flat(run.description)) for run in runs}
     names = list(dict.fromkeys(name for values in flat.values() for name in values))
     differing = [name for name in names if len({v.get(name, "–") for v in flat.values()}) > 1]
@@ -161,6 +176,7 @@ SECTIONS: list[Builder] = [
     inference.statistics,
     each_run,
     rates,
+    sweeping.sweeps,
     settings,
 ]
 """All builders in the order of the page."""
