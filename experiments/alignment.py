@@ -26,6 +26,7 @@ from absl import app
 
 from experiments.analyses import alignment
 from experiments.process import backend, console, options
+from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.reporting.summary import TITLES
 from experiments.runs import runner, workdirs
@@ -79,15 +80,11 @@ def _show(root: pathlib.Path, configs: list[Config], found: list[dict[str, np.nd
         for config, results in zip(configs, found, strict=True)
     }
     workdirs.write_json(root / "alignment.json", numbers)
-    columns = [f"{pairs}_{source}" for source in alignment.SOURCES for pairs in alignment.PAIRS]
     for what, factor in (("cosine", 100), ("dot", 1)):
+        table = alignment.table(numbers, what, factor)
+        tables.write(root / f"alignment_{what}.csv", table)
         print(f"Mean {what}{' x 100' if factor > 1 else ''} over tasks 2 to {last}:")
-        print(f"| learner | {' | '.join(c.replace('_', ' ') for c in columns)} |")
-        print(f"| --- |{' --- |' * len(columns)}")
-        for learner, of in numbers.items():
-            cells = (of[f"{what}_{column}"] for column in columns)
-            texts = (f"{factor * mean:.3g} ± {factor * std:.2g}" for mean, std in cells)
-            print(f"| {TITLES[learner]} | {' | '.join(texts)} |")
+        print(tables.markdown(table))
     title = f"{configs[0].benchmark}, {len(configs[0].seeds)} seeds"
     runs = {TITLES[c.learner]: results for c, results in zip(configs, found, strict=True)}
     for what in ("cosine", "dot"):

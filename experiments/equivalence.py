@@ -26,6 +26,7 @@ from absl import app, flags
 
 from experiments.analyses import equivalence
 from experiments.process import backend, console, options
+from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.runs import workdirs
 from experiments.runs.config import make_config
@@ -62,28 +63,20 @@ def main(argv: Sequence[str]) -> None:
         found = equivalence.measure(config, dataset, steps)
         root.mkdir(parents=True, exist_ok=True)
         workdirs.write_json(root / "equivalence.json", found)
-        _show(found)
+        table = equivalence.table(found)
+        tables.write(root / "equivalence.csv", table)
+        _show(found, table)
         print(
             *draw_anew(root / "equivalence.png", lambda: equivalence.plot(found, config.benchmark))
         )
 
 
-def _show(found: dict[str, Any]) -> None:
+def _show(found: dict[str, Any], table: tables.Table) -> None:
     steps = found["steps"]
     print(
         f"Distances of the meta-gradient; the joint gradient's norm is {found['gradient_norm']:.4g}."
     )
-    names = [
-        f"{what}, K = {k}" for k in steps for what in ("to the surrogate", "slope", "to the joint")
-    ]
-    print(f"| rate | {' | '.join(names)} |")
-    print(f"| --- |{' --- |' * len(names)}")
-    for i in range(len(found["rates"])):
-        cells = []
-        for of in steps.values():
-            slope = f"{of['slopes'][i]:.3f}" if i < len(of["slopes"]) else "–"
-            cells += [f"{of['surrogate'][i]:.3e}", slope, f"{of['joint'][i]:.3e}"]
-        print(f"| 2^-{equivalence.EXPONENTS[i]} | {' | '.join(cells)} |")
+    print(tables.markdown(table))
     for k, of in steps.items():
         reach = "at no rate here" if of["up_to"] is None else f"up to a rate of {of['up_to']:g}"
         print(f"K = {k}: a slope of 2, within 0.1, {reach}.")

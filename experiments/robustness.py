@@ -22,6 +22,7 @@ from absl import app, flags
 
 from experiments.analyses import robustness
 from experiments.process import backend, console, options
+from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.reporting.summary import TITLES
 from experiments.runs import workdirs
@@ -75,14 +76,10 @@ def _request(learner: str) -> command.Request:
 def _show(preset: Config, sweep: Sweep, root: pathlib.Path) -> None:
     found = robustness.numbers(preset.learner, sweep, _GRID_SIZE.value)
     workdirs.write_json(root / f"{preset.learner}.json", found)
-    print(f"{TITLES[preset.learner]} on {preset.benchmark}, RA in percent over [0.001, 0.3]:")
-    print("| rate | range | range over [0.003, 0.3] | best at | rank correlation | diverged at |")
-    print("| --- | --- | --- | --- | --- | --- |")
-    for name, rate in found["rates"].items():
-        cells = [rate[key] for key in ("range", "range_two_orders", "best", "rank_correlation")]
-        texts = ["–" if cell is None else f"{cell:.3g}" for cell in cells]
-        diverged = ", ".join(f"{value:.3g}" for value in rate["diverged_at"]) or "–"
-        print(f"| {rate['letter']} ({name}) | {' | '.join(texts)} | {diverged} |")
+    table = robustness.table(found)
+    tables.write(root / f"{preset.learner}.csv", table)
+    print(f"{TITLES[preset.learner]} on {preset.benchmark}, RA in percent:")
+    print(tables.markdown(table))
     if "grid" in found:
         best = found["grid"]
         print(

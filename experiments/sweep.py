@@ -70,7 +70,7 @@ def main(argv: Sequence[str]) -> None:
             summary = command.report_best(wanted, sweep, dataset, report_seeds)
             print(f"The best point, run once on test data with seeds 0 to {report_seeds - 1}:")
             print(comparison_table([summary]))
-        print(f"Written: {wanted.folder}/sweep.csv, best.json, sweep.png")
+        print(f"Written: {wanted.folder}/sweep.csv, ranking.csv, best.json, sweep.png")
 
 
 def _points() -> tuple[list[grid.Axis], list[grid.Point]]:

@@ -26,8 +26,8 @@ from absl import app, flags
 from experiments.analyses import time_accuracy
 from experiments.analyses.cost import gradients_per_run
 from experiments.process import backend, console, options
+from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
-from experiments.reporting.summary import TITLES
 from experiments.runs.config import Config, make_config
 from experiments.sweeps import command, grid
 from lamaml_jax.datasets import ImageDataset
@@ -56,11 +56,9 @@ def main(argv: Sequence[str]) -> None:
         for request in wanted.values():
             command.check_data(request, dataset)
         curves = {name: _curve(request, dataset) for name, request in wanted.items()}
-        found = time_accuracy.rows(curves)
-        time_accuracy.write(root / "time_accuracy.csv", found)
-        print(f"| {' | '.join(found[0])} |", "| --- " * len(found[0]) + "|", sep="\n")
-        for row in found:
-            print(f"| {TITLES[row['learner']]} | {' | '.join(map(str, list(row.values())[1:]))} |")
+        table = time_accuracy.table(curves)
+        tables.write(root / "time_accuracy.csv", table)
+        print(tables.markdown(table))
         if left_out:
             print(
                 f"Left out, as they need to know the task at test (--heads=per_task): {', '.join(left_out)}"

@@ -162,8 +162,8 @@ def test_the_same_command_only_shows_what_is_there(
     )
     assert {path: path.stat().st_mtime_ns for path in (swept / "units").rglob("*")} == before
     printed = capsys.readouterr().out
-    assert printed.index("lr=1e30") > max(printed.index("lr=0.03"), printed.index("lr=0.1"))
-    assert "diverged: seeds 100, 101  lr=1e30" in printed
+    assert printed.index("| 1e30 |") > max(printed.index("| 0.03 |"), printed.index("| 0.1 |"))
+    assert "| 1e30 | seeds 100, 101 diverged |" in printed
 
 
 def test_streams_can_be_swept_with_the_weights_kept(
@@ -188,9 +188,9 @@ def test_streams_can_be_swept_with_the_weights_kept(
 def test_points_at_which_a_seed_diverged_come_last() -> None:
     found = measured([[50.0, 60.0], [90.0, np.nan], [70.0, 70.0], [np.nan, np.nan]])
     assert found.ranking() == [2, 0, 1, 3]
-    lines = found.lines()
-    assert lines[0].split() == ["70.00", "±", "0.00", "0.00", "±", "0.00", "lr=0.3"]
-    assert "diverged: seed 101  lr=0.2" in lines[2]
+    table = found.table()
+    assert table[1] == ["0.3", "70.00 ± 0.00", "0.00 ± 0.00", "0.00 ± 0.00"]
+    assert table[3][:2] == ["0.2", "seed 101 diverged"]
 
 
 def test_where_every_point_diverged_there_is_no_best(tmp_path: pathlib.Path) -> None:

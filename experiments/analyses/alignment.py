@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.reporting.drawing import COLORS, LINE_STYLES, subplots
+from experiments.reporting.summary import TITLES
 
 LEARNERS = ("er", "c_maml", "sync_la_maml", "la_maml")
 """The paper's."""
@@ -44,6 +45,25 @@ def means(results: Mapping[str, np.ndarray], last: int) -> dict[str, tuple[float
                 )
                 found[name] = (float(of_seeds.mean()), float(of_seeds.std()))
     return found
+
+
+def table(
+    numbers: Mapping[str, Mapping[str, tuple[float, float]]], what: str, factor: float
+) -> list[list[str]]:
+    """Return what `means` found of several learners, times a factor, as a table.
+
+    Args:
+        numbers: By learner.
+        what: "cosine" or "dot".
+        factor: Of all numbers.
+    """
+    columns = [(pairs, source) for source in SOURCES for pairs in PAIRS]
+    rows = [["learner", *(f"{PAIRS[pairs]}, {SOURCES[source]}" for pairs, source in columns)]]
+    for learner, of in numbers.items():
+        cells = (of[f"{what}_{pairs}_{source}"] for pairs, source in columns)
+        texts = (f"{factor * mean:.3g} ± {factor * std:.2g}" for mean, std in cells)
+        rows.append([TITLES[learner], *texts])
+    return rows
 
 
 def plot(runs: Mapping[str, Mapping[str, np.ndarray]], what: str, title: str) -> Figure:

@@ -78,6 +78,19 @@ def measure(config: Config, dataset: ImageDataset, inner_steps: Sequence[int]) -
     return found
 
 
+def table(found: Mapping[str, Any]) -> list[list[str]]:
+    """Return what `measure` found as a table, a row per rate."""
+    heads = ("to the surrogate", "slope", "to the joint loss")
+    rows = [["rate", *(f"{head}, K = {k}" for k in found["steps"] for head in heads)]]
+    for i, exponent in enumerate(EXPONENTS):
+        cells = []
+        for of in found["steps"].values():
+            slope = f"{of['slopes'][i]:.3f}" if i < len(of["slopes"]) else "–"
+            cells += [f"{of['surrogate'][i]:.3e}", slope, f"{of['joint'][i]:.3e}"]
+        rows.append([f"2^-{exponent}", *cells])
+    return rows
+
+
 def plot(found: Mapping[str, Any], title: str) -> Figure:
     """Draw the gaps over the rates on logarithmic axes, beside lines of slope 1 and 2."""
     figure, (ax,) = subplots(title, (6.4, 5.0))
@@ -90,7 +103,7 @@ def plot(found: Mapping[str, Any], title: str) -> Figure:
     for power, at in ((1, first["joint"][-1]), (2, first["surrogate"][-1])):
         line = at * (rates / rates[-1]) ** power
         ax.loglog(rates, line, ":", color="grey", zorder=0)
-        ax.annotate(f"slope {power}", (rates[4], line[4]), color="dimgrey", ha="right", va="bottom")
+        ax.annotate(f"slope {power}", (rates[-3], line[-3]), color="dimgrey", va="top")
     ax.set_xlabel("inner rate α")
     ax.set_ylabel("distance of the meta-gradient (global norm)")
     ax.grid(color="lightgrey", linewidth=0.6)

@@ -4,7 +4,7 @@ Dimensions: P points, S seeds.
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,18 @@ def numbers(learner: str, sweep: Sweep, grid_size: int) -> dict[str, Any]:
                 "diverged": int(np.isnan(mean).sum()),
             }
     return found
+
+
+def table(found: Mapping[str, Any]) -> list[list[str]]:
+    """Return what `numbers` found of the rates as a table."""
+    spread = ["range of RA over [0.001, 0.3]", "over [0.003, 0.3]"]
+    rows = [["rate", *spread, "best at", "rank correlation", "diverged at"]]
+    for name, rate in found["rates"].items():
+        numbers = [rate[key] for key in ("range", "range_two_orders", "best", "rank_correlation")]
+        cells = ["–" if number is None else f"{number:.3g}" for number in numbers]
+        diverged = ", ".join(f"{value:.3g}" for value in rate["diverged_at"]) or "–"
+        rows.append([f"{rate['letter']} ({name})", *cells, diverged])
+    return rows
 
 
 def figures(preset: Config, sweep: Sweep, grid_size: int) -> dict[str, Callable[[], Figure]]:

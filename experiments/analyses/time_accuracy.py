@@ -1,8 +1,5 @@
 """Retained accuracy against what training costs (Appendix F, Figure 7)."""
 
-import csv
-import io
-import pathlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -12,7 +9,6 @@ from matplotlib.figure import Figure
 from experiments.reporting.drawing import COLORS, MARKERS, subplots
 from experiments.reporting.summary import TITLES
 from experiments.sweeps.results import Sweep
-from lamaml_jax.files import write_whole
 
 LEARNERS = ("er", "icarl", "gem", "agem", "c_maml", "la_maml")
 """The paper's."""
@@ -30,34 +26,17 @@ class Curve(NamedTuple):
     gradients: np.ndarray
 
 
-def rows(curves: Mapping[str, Curve]) -> list[dict[str, Any]]:
-    """Return a row per learner and point: RA in percent, seconds per run and example-gradients."""
-    found = []
+def table(curves: Mapping[str, Curve]) -> list[list[str]]:
+    """Return a row per learner and point: RA in percent, seconds and example-gradients per run."""
+    name = next(iter(curves.values())).sweep.axes[0].name
+    rows = [["learner", name, "RA", "train seconds", "compile seconds", "example-gradients"]]
     for learner, (sweep, gradients) in curves.items():
-        ra = sweep.values["ra"]
         for p, (value,) in enumerate(sweep.points):
-            found.append(
-                {
-                    "learner": learner,
-                    sweep.axes[0].name: value,
-                    "ra_mean": round(float(ra[p].mean()), 2),
-                    "ra_std": round(float(ra[p].std()), 2),
-                    "train_seconds": round(float(sweep.train_seconds[p]), 2),
-                    "compile_seconds": round(float(sweep.compile_seconds[p]), 1),
-                    "example_gradients": int(gradients[p]),
-                }
+            seconds = f"{sweep.train_seconds[p]:.2f}", f"{sweep.compile_seconds[p]:.1f}"
+            rows.append(
+                [TITLES[learner], value, sweep.cell("ra", p), *seconds, f"{gradients[p]:,}"]
             )
-    return found
-
-
-def write(path: pathlib.Path, found: list[dict[str, Any]]) -> None:
-    """Write the rows as CSV."""
-    text = io.StringIO(newline="")
-    lines = csv.DictWriter(text, list(found[0]), lineterminator="\n")
-    lines.writeheader()
-    lines.writerows(found)
-    with write_whole(path) as file:
-        file.write(text.getvalue().encode())
+    return rows
 
 
 def plot(curves: Mapping[str, Curve], title: str) -> Figure:

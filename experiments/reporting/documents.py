@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 
 from experiments import presets
 from experiments.reporting.summary import TITLES
+from experiments.reporting.tables import markdown
 
 _MARKED = re.compile(r"(<!-- table: (?P<table>.*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _ROOT = pathlib.Path(__file__).parents[2]
@@ -147,8 +148,7 @@ def _table(description: str) -> str:
         rows = []
     if len(rows) < 2:
         raise ValueError(f"{description!r} is no table, or one without results.")
-    first, *rest = (f"| {' | '.join(cells)} |" for cells in rows)
-    return "\n".join([first, f"|{' --- |' * len(rows[0])}", *rest])
+    return markdown(rows)
 
 
 def _read(path: pathlib.Path) -> list[Row]:

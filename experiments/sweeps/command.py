@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from experiments.process import console, options
 from experiments.reporting.summary import TITLES
+from experiments.reporting.tables import markdown
 from experiments.runs import runner, workdirs
 from experiments.runs.config import Config, make_config, setting_names
 from experiments.sweeps import results
@@ -25,6 +26,8 @@ FIRST_SEED = 100
 
 MEMORY_GB = 8.0
 """What one program may take, unless said otherwise, in GiB."""
+
+_SHOWN = 50
 
 
 class Request(NamedTuple):
@@ -180,9 +183,12 @@ def report_best(
 
 
 def show(wanted: Request, sweep: Sweep) -> None:
-    """Print a sweep's ranking."""
-    print(f"{title(wanted)}: RA and BTI, the best point first")
-    print(*sweep.lines(), sep="\n")
+    """Print a sweep's ranking, as far as a screen holds it."""
+    table = sweep.table()
+    print(f"{title(wanted)}, the best point first:")
+    print(markdown(table[: 1 + _SHOWN]))
+    if len(table) > 1 + _SHOWN:
+        print(f"and {len(table) - 1 - _SHOWN} more, in {wanted.folder / 'ranking.csv'}")
 
 
 def title(wanted: Request) -> str:

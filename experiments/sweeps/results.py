@@ -1,6 +1,6 @@
 """What a sweep has measured: its ranking, and the files that say it.
 
-sweep.csv has a row per point, seed and metric, best.json the chosen point.
+sweep.csv has a row per point, seed and metric, ranking.csv one per point, the best first, best.json the chosen one.
 
 Dimensions: P points, S seeds.
 """
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments.reporting import tables
 from experiments.reporting.summary import METRICS
 from experiments.runs import workdirs
 from experiments.sweeps.grid import Axis, Point
@@ -54,21 +55,21 @@ class Sweep(NamedTuple):
         names = (axis.name for axis in self.axes)
         return [f"{n}={v}" for n, v in zip(names, self.points[point], strict=True)]
 
-    def lines(self, most: int = 50) -> list[str]:
-        """Return the ranking, a line per point, as mean ± standard deviation over seeds."""
-        order = self.ranking()
-        lines = [f"  {self._measured(i)}  {' '.join(self.assignments(i))}" for i in order[:most]]
-        left = len(order) - most
-        return [*lines, f"  and {left} more, in sweep.csv"] if left > 0 else lines
+    def table(self) -> list[list[str]]:
+        """Return the ranking, a row per point, as mean ± standard deviation over seeds."""
+        rows = [[*(axis.name for axis in self.axes), "RA", "LA", "BTI"]]
+        for point in self.ranking():
+            cells = (self.cell(name, point) for name in ("ra", "la", "bti"))
+            rows.append([*self.points[point], *cells])
+        return rows
 
-    def _measured(self, point: int) -> str:
+    def cell(self, name: str, point: int) -> str:
+        """Return a metric at a point, or which seeds diverged there."""
         if self.diverged[point].any():
-            seeds = np.array(self.seeds)[self.diverged[point]]
-            return (
-                f"diverged: {'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}"
-            )
-        cells = (self.values[name][point] for name in ("ra", "bti"))
-        return "  ".join(f"{of_seeds.mean():6.2f} ± {of_seeds.std():5.2f}" for of_seeds in cells)
+            seeds = np.array(self.seeds)[self.diverged[point]].tolist()
+            return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))} diverged"
+        of_seeds = self.values[name][point]
+        return f"{of_seeds.mean():.2f} ± {of_seeds.std():.2f}"
 
 
 def read(axes: Sequence[Axis], points: Sequence[Point], units: Sequence[Unit]) -> Sweep:
@@ -133,7 +134,7 @@ def load(folder: pathlib.Path) -> tuple[Sweep, dict[str, Any]]:
 
 
 def write(folder: pathlib.Path, sweep: Sweep, report: Mapping[str, Any] | None = None) -> None:
-    """Write sweep.csv and best.json.
+    """Write sweep.csv, ranking.csv and best.json.
 
     Args:
         folder: The sweep's.
@@ -147,6 +148,7 @@ def write(folder: pathlib.Path, sweep: Sweep, report: Mapping[str, Any] | None =
         lines.writerow(["point", *names, "seed", "metric", "value", "diverged"])
         lines.writerows(_rows(sweep))
         file.write(text.getvalue().encode())
+    tables.write(folder / "ranking.csv", sweep.table())
     best = sweep.ranking()[0]
     if sweep.diverged[best].any():
         chosen: dict[str, Any] = {"point": None, "reason": "a seed diverged at every point"}
