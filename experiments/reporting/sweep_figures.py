@@ -142,7 +142,9 @@ def plot_each_axis(
         words = list(dict.fromkeys(at))
         x = np.array([words.index(v) if scale == "words" else float(v) for v in at])
         ax.plot(x[~gone], mean[~gone], "o", color=COLORS[0], alpha=0.6)
-        ax.plot(x[gone], np.full(gone.sum(), 0.02), transform=ax.get_xaxis_transform(), **_DIVERGED)
+        if gone.any():  # an empty line in two kinds of coordinates upsets the layout
+            foot = np.full(gone.sum(), 0.02)
+            ax.plot(x[gone], foot, transform=ax.get_xaxis_transform(), **_DIVERGED)
         _set_axis(ax, scale, words)
         ax.set_xlabel(name)
         ax.grid(axis="y", color="lightgrey", linewidth=0.6)

@@ -20,7 +20,11 @@ def draw(folder: pathlib.Path, sweep: Sweep, title: str) -> list[pathlib.Path]:
 
 
 def plot(sweep: Sweep, title: str) -> Figure:
-    """Return a line with the seeds' spread over one axis, a heat map over two, all axes singly else."""
+    """Return the figure that fits a sweep's axes.
+
+    One is a line with the seeds' spread, two are a heat map, or a line per word where one of them is of words; of more
+    axes, or of random points, each is drawn on its own.
+    """
     axes, values = sweep.axes, sweep.values["ra"]
     columns = [[point[i] for point in sweep.points] for i in range(len(axes))]
     if len(axes) == 1:
@@ -31,6 +35,15 @@ def plot(sweep: Sweep, title: str) -> Figure:
     if not is_grid:
         described = [(a.name, a.scale, c) for a, c in zip(axes, columns, strict=True)]
         return sweep_figures.plot_each_axis(described, values, title)
+    words = [i for i, axis in enumerate(axes) if axis.scale == "words"]
+    if len(words) == 1:
+        (word,) = words
+        number, lines = axes[1 - word], {}
+        for value in axes[word].values:
+            of = [i for i, point in enumerate(sweep.points) if point[word] == value]
+            at = [columns[1 - word][i] for i in of]
+            lines[f"{axes[word].name}={value}"] = (at, values[of])
+        return sweep_figures.plot_lines(lines, title, scale=number.scale, xlabel=number.name)
     rows, across = (list(dict.fromkeys(column)) for column in columns)
     whole = ~np.isnan(values).any(axis=1)
     mean, std = np.full((2, len(rows), len(across)), np.nan)
