@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from running import run_train
 
+from experiments.reporting import figures, pictures
 from experiments.runs import identity, locks, workdirs
 from experiments.runs.config import Config, make_config
 from lamaml_jax.datasets import ImageDataset
@@ -83,13 +84,18 @@ def test_files_of_others_are_refused_and_stay(
 def test_overwriting_leaves_what_no_run_wrote(
     tmp_path: pathlib.Path, config: Config, mnist: ImageDataset
 ) -> None:
-    names = ("summary.json", "results.npz", "metrics.jsonl", "task_accuracy.png", "config.json")
+    names = ("summary.json", "results.npz", "metrics.jsonl", "config.json")
     write(tmp_path, {name: "" for name in (*names, "state/3", "state/4.partial")})
     write(tmp_path, {"results.npz.partial": "", "notes.txt": "mine", "plots/a.png": "mine"})
+    figures.Figure().savefig(tmp_path / "accuracy_matrix.png", metadata={"Title": "lamaml_jax"})
+    mine = {"notes.txt", "plots/a.png", "accuracy_matrix.png"}
+    accuracy, diverged = np.zeros((1, 2, 1)), np.zeros(1, bool)
+    pictures.draw_run(tmp_path, {"accuracy": accuracy, "diverged": diverged}, "ours")
+    assert (tmp_path / "task_accuracy.png").exists()
     workdirs.write_json(tmp_path / "config.json", identity.describe(config, mnist))
     with workdirs.reserve([(config, tmp_path)], mnist, overwrite=True):
-        pass
-    assert set(contents(tmp_path)) == {"notes.txt", "plots/a.png"}
+        workdirs.claim(tmp_path, config, mnist)
+    assert set(contents(tmp_path)) == {*mine, "config.json"}
     assert not (tmp_path / "state").exists()
 
 

@@ -17,9 +17,6 @@ from experiments.reporting.summary import TITLES, paper_values
 from experiments.runs import workdirs
 from lamaml_jax.files import write_whole
 
-_SOFTWARE = "lamaml_jax"
-"""What our picture files say they were made with."""
-
 
 def draw_run(
     directory: pathlib.Path, results: Mapping[str, np.ndarray], title: str
@@ -92,11 +89,11 @@ def _draw(path: pathlib.Path, plot: Callable[[], Figure], *, anew: bool) -> list
     drawn = []
     with console.only_warned(f"{path} is not drawn"):
         exists = path.exists()
-        if exists and _SOFTWARE.encode() not in path.read_bytes()[:1000]:
+        if exists and not workdirs.is_our_picture(path):
             raise FileExistsError("it is a picture of others, which stays")
         if anew or not exists:
             # Fonts and LaTeX are looked up when a figure is made, and again when it is saved.
             with matplotlib.style.context("default"), write_whole(path) as file:
-                plot().savefig(file, format="png", metadata={"Software": _SOFTWARE})
+                plot().savefig(file, format="png", metadata=workdirs.PICTURE_MARK)
         drawn.append(path)
     return drawn

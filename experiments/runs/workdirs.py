@@ -20,12 +20,12 @@ from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import PARTIAL, write_whole
 
+PICTURE_MARK = {"Software": "lamaml_jax"}
+"""What our picture files say of themselves, among a PNG's first bytes."""
+
+_PICTURES = ("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png")
 # config.json comes last: where it is removed, nothing of its run is left.
-_FILES = (
-    *("summary.json", "results.npz", "rates.npz", "metrics.jsonl"),
-    *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
-    "config.json",
-)
+_FILES = ("summary.json", "results.npz", "rates.npz", "metrics.jsonl", *_PICTURES, "config.json")
 
 
 @contextlib.contextmanager
@@ -88,6 +88,15 @@ def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
     workdir.mkdir(parents=True, exist_ok=True)
     if not (workdir / "config.json").exists():
         write_json(workdir / "config.json", identity.describe(config, dataset))
+
+
+def is_our_picture(path: pathlib.Path) -> bool:
+    """Say whether a file is a picture that a run has drawn, whatever its name."""
+    ((keyword, text),) = PICTURE_MARK.items()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return f"{keyword}\0{text}".encode() in file.read(1000)
 
 
 def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
@@ -204,7 +213,7 @@ def _description(workdir: pathlib.Path) -> dict[str, Any] | None:
     )
     path = workdir / "config.json"
     if not path.exists():
-        if left := [name for name in (*_FILES, "state") if (workdir / name).exists()]:
+        if left := [name for name in (*_FILES, "state") if _is_written(workdir / name)]:
             raise ValueError(
                 f"workdir is {str(workdir)!r}, which holds {left[0]} without a config.json; {advice}"
             )
@@ -235,7 +244,12 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
                 f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."
             )
     names = [name + ending for name in _FILES for ending in (PARTIAL, "")]
-    return [*states, *(path for name in names if (path := workdir / name).exists())]
+    return [*states, *(path for name in names if _is_written(path := workdir / name))]
+
+
+def _is_written(path: pathlib.Path) -> bool:
+    """Say whether a file of a name that runs write is there, and no picture of others."""
+    return path.exists() and (path.name not in _PICTURES or is_our_picture(path))
 
 
 def _is_finished(workdir: pathlib.Path) -> bool:
