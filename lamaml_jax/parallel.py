@@ -97,12 +97,13 @@ def _batched(function: Callable[[Any], Any], runs: Any, count: jax.Array) -> Any
 
 
 def _one_by_one(function: Callable[[Any], Any], runs: Any, count: jax.Array) -> Any:
-    # The barrier hides the loop's length from the compiler, so that one run is compiled as one of many is and gives
-    # the same bits.
+    # The barriers let one run be compiled as one of many is, so that it gives the same bits: they hide from the
+    # compiler that its loop has one pass, and that a device's only run is the same in each.
     count = jax.lax.optimization_barrier(count)
 
     def run(i: jax.Array) -> Any:
-        return function(jax.tree.map(lambda a: a[i], runs))
+        _, one = jax.lax.optimization_barrier((i, jax.tree.map(lambda a: a[i], runs)))
+        return function(one)
 
     def store(i: jax.Array, results: Any) -> Any:
         return jax.tree.map(lambda all_, one: all_.at[i].set(one), results, run(i))
