@@ -16,8 +16,8 @@ from lamaml_jax.datasets import ImageDataset, cifar100, load_packaged_mnist, tin
 from lamaml_jax.datasets import mnist as full_mnist
 
 # XLA's older code generator, where it still has it, compiles in a third of the time; an XLA that does not know a flag
-# ends the process. Processes that tests start take it as well, but for those with `running.users_environment`; they
-# keep their programs in a folder of this process.
+# ends the process. Processes that tests start take it as well, but for those with `running.users_environment`; all keep
+# programs that compile long in a folder of this process.
 if importlib.metadata.version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = " ".join(
         (
@@ -28,6 +28,7 @@ if importlib.metadata.version("jaxlib").startswith("0.10."):
     )
 PROGRAMS = tempfile.TemporaryDirectory(prefix="lamaml_jax_", ignore_cleanup_errors=True)
 os.environ["JAX_COMPILATION_CACHE_DIR"] = PROGRAMS.name
+jax.config.update("jax_compilation_cache_dir", PROGRAMS.name)
 jax.config.update("jax_num_cpu_devices", 2)  # takes effect only before the backend starts
 jax.config.update("jax_default_matmul_precision", "float32")  # accelerators would take fewer bits
 

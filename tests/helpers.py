@@ -33,15 +33,15 @@ def make_batch(seed: int, task: int = 0, size: int = BATCH_SIZE, **fields: Any) 
     """Return random examples of a task, labelled within its head, in the dtypes of a stream."""
     rng = np.random.default_rng([seed, task])
     batch = Batch(
-        x=jnp.asarray(rng.normal(size=(size, NUM_FEATURES)), jnp.float32),
-        y=jnp.asarray(rng.integers(CLASSES_PER_TASK, size=size), jnp.int32)
-        + CLASSES_PER_TASK * task,
-        task=jnp.full(size, task, jnp.int32),
-        valid=jnp.ones(size, bool),
-        first_epoch=jnp.asarray(True),
-        progress=jnp.float32(0),
+        x=rng.normal(size=(size, NUM_FEATURES)).astype(np.float32),
+        y=(rng.integers(CLASSES_PER_TASK, size=size) + CLASSES_PER_TASK * task).astype(np.int32),
+        task=np.full(size, task, np.int32),
+        valid=np.ones(size, bool),
+        first_epoch=np.asarray(True),
+        progress=np.zeros((), np.float32),
     )
-    return batch._replace(**fields)
+    # Made by numpy, as every operation of JAX outside jit compiles a program.
+    return jax.tree.map(jnp.asarray, batch)._replace(**fields)
 
 
 def first_rows(batch: Batch, size: int) -> Batch:

@@ -1,8 +1,11 @@
 """Scripts in this process, and in one of its own as users start it."""
 
+import contextlib
 import os
 import types
+from collections.abc import Iterator
 
+import jax
 from absl import flags
 from absl.testing import flagsaver
 from helpers import compiling_quickly
@@ -26,7 +29,18 @@ def run_train(*arguments: str) -> None:
 
 
 def run_script(script: types.ModuleType, *arguments: str) -> None:
-    """Run a script with these flags, which leave no trace."""
-    with flagsaver.flagsaver(), compiling_quickly():
+    """Run a script with these flags, which leave no trace; most runs share their programs with another."""
+    with flagsaver.flagsaver(), compiling_quickly(), _keeping_programs():
         flags.FLAGS.unparse_flags()
         script.main(flags.FLAGS([script.__name__, *arguments]))
+
+
+@contextlib.contextmanager
+def _keeping_programs() -> Iterator[None]:
+    name = "jax_persistent_cache_min_compile_time_secs"
+    before = jax.config.values[name]
+    jax.config.update(name, 0.1)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)

@@ -12,7 +12,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import BATCH_SIZE, MODEL, SETTING, build, make_batch, small_keywords, task_data
+from helpers import (
+    BATCH_SIZE,
+    MODEL,
+    NUM_TASKS,
+    SETTING,
+    build,
+    make_batch,
+    small_keywords,
+    task_data,
+)
 
 from lamaml_jax import LEARNERS, Batch
 from lamaml_jax.hyper import part_floats
@@ -72,7 +81,7 @@ def another(value: Any, hint: Any) -> Any:
     if isinstance(value, bool):
         return not value
     if isinstance(value, int):
-        return value + 3
+        return value + (1 if value < NUM_TASKS else NUM_TASKS)  # which share a memory
     return BATCH_SIZE // 2 if value is None else value / 2
 
 

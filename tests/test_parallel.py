@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamaml_jax.parallel import collect, over_runs, place, replicate, run_mesh
+from lamaml_jax.parallel import RunMapping, collect, over_runs, place, replicate, run_mesh
 
 
 @pytest.mark.parametrize("num_devices", [1, 2])
@@ -27,3 +27,17 @@ def test_a_run_alone_gives_the_bits_it_gives_beside_others(num_devices: int) -> 
     alone = values(1)
     for num_runs in (2, 4):
         np.testing.assert_array_equal(alone, values(num_runs)[:1])
+
+
+@pytest.mark.parametrize("mapping", ["one_by_one", "batched"])
+def test_runs_that_do_not_fill_the_devices_are_each_their_own(mapping: RunMapping) -> None:
+    mesh, keys = run_mesh(), jax.random.split(jax.random.key(0), 3)
+    rows, weights = np.arange(12, dtype=np.float32).reshape(3, 4), np.ones((4, 2), np.float32)
+
+    def function(key: jax.Array, row: jax.Array, weights: jax.Array) -> dict[str, jax.Array]:
+        return {"product": row @ weights, "draw": jax.random.bits(key)}
+
+    mapped = over_runs(function, mesh, 3, mapping=mapping)
+    found = collect(mapped(place((keys, rows), mesh), (replicate(weights, mesh),)), 3)
+    np.testing.assert_array_equal(found["product"], rows @ weights)
+    np.testing.assert_array_equal(found["draw"], [jax.random.bits(key) for key in keys])

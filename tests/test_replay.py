@@ -115,16 +115,23 @@ def test_a_reservoir_keeps_every_example_with_its_probability(
         expected = np.where(np.arange(total) < capacity, capacity + 1, capacity) / (total + 1)
     assert expected.sum() == pytest.approx(capacity)
 
+    starts = range(1, 1 + total, batch_size)
+    batches = [items(range(start, start + batch_size)) for start in starts]
+
+    stacked = jax.tree.map(lambda *a: np.stack(a), *batches)
+
+    def add(memory: Memory, step: tuple[chex.PRNGKey, Batch]) -> tuple[Memory, None]:
+        key, batch = step
+        return replay.add_reservoir(key, memory, batch, age_inclusive=age_inclusive), None
+
+    @jax.jit
     @jax.vmap
     def held(key: chex.PRNGKey) -> jax.Array:
-        memory = replay.init(items([1]), capacity)
-        for start in range(0, total, batch_size):
-            key, now = jax.random.split(key)
-            batch = items(range(1 + start, 1 + start + batch_size))
-            memory = replay.add_reservoir(now, memory, batch, age_inclusive=age_inclusive)
+        keys = jax.random.split(key, total // batch_size)
+        memory, _ = jax.lax.scan(add, replay.init(items([1]), capacity), (keys, stacked))
         return memory.x[:, 0].astype(jnp.int32) - 1
 
-    counts = np.bincount(np.ravel(jax.jit(held)(jax.random.split(KEY, num_keys))), minlength=total)
+    counts = np.bincount(np.ravel(held(jax.random.split(KEY, num_keys))), minlength=total)
     deviation = np.sqrt(expected * (1 - expected) / num_keys)
     assert np.all(np.abs(counts / num_keys - expected) < 4.5 * deviation)
 

@@ -17,6 +17,8 @@ from lamaml_jax.loop import Hyper, Seed, make_run
 from lamaml_jax.streams import Benchmark, mnist_rotations
 from lamaml_jax.types import Setting
 
+pytestmark = pytest.mark.usefixtures("quick_compile")  # bits as users get them: test_surroundings
+
 MODEL = networks.mlp(10, hidden=(16,))
 
 

@@ -62,9 +62,8 @@ def small(learner: str, *assignments: str, **changes: Any) -> Config:
     [("agem", "single"), *map(on_the_multi_pass_protocol, lamaml_jax.LEARNERS)],
 )
 def test_every_learner_runs(learner: str, protocol: Any, tmp_path: pathlib.Path) -> None:
-    # One batch per example keeps MER's run short.
-    short = ["batches_per_example=1", "replay_batch=2"] if learner == "mer" else []
-    config = small(learner, *short, protocol=protocol)
+    short = {"mer": ["batches_per_example=1", "replay_batch=2"], "la_maml": ["inner_steps=2"]}
+    config = small(learner, *short.get(learner, []), protocol=protocol)
     summary = runner.run(config, photographs(), tmp_path)
     with np.load(tmp_path / "results.npz") as results:
         accuracy, loss = results["accuracy"], results["loss"]

@@ -25,7 +25,7 @@ TINY = ("--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20",
 def test_neither_results_nor_bits_depend_on_the_surroundings(tmp_path: pathlib.Path) -> None:
     """All of them at once, and a seed beside others where it was alone: a failure says in which part."""
     plain, hostile = tmp_path / "plain", tmp_path / "of [1] 100% grün #?"
-    arguments = [*TINY, "--learner=la_maml", "--set=inner_steps=2"]
+    arguments = [*TINY, "--learner=la_maml", "--set=inner_steps=1", "--eval=needed"]
     beside = [*arguments, "--num_seeds=3"]  # two of which share a device
     subprocess.run(
         [sys.executable, "-m", "experiments.train", *arguments, f"--workdir={plain}"],

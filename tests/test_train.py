@@ -10,9 +10,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from running import quick_environment, run_train, users_environment
+from absl import flags
+from absl.testing import flagsaver
+from running import quick_environment, run_train
 
 from experiments import presets, train
+from experiments.runs.config import Config
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--packaged_mnist", "--smoke", "--set=inner_steps=2")
@@ -70,17 +73,17 @@ def test_run_writes_all_files_from_an_empty_folder(tmp_path: pathlib.Path) -> No
     assert len(config["data"]["sha256"]) == 64
 
 
-def test_killed_run_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
-    command = [sys.executable, "-m", "experiments.train", *TINY, "--num_tasks=12"]
-    whole, broken, users = tmp_path / "whole", tmp_path / "broken", users_environment()
-    subprocess.run(
-        [*command, f"--workdir={whole}"], cwd=ROOT, env=users, capture_output=True, check=True
-    )
+def test_killed_run_goes_on_to_the_same_bits(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (*TINY, "--set=inner_steps=1", "--num_tasks=12", "--eval=needed")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    run_train(*arguments, f"--workdir={whole}")
 
     started = subprocess.Popen(
-        [*command, f"--workdir={broken}"],
+        [sys.executable, "-m", "experiments.train", *arguments, f"--workdir={broken}"],
         cwd=ROOT,
-        env=users,
+        env=quick_environment(),
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
     )
@@ -90,16 +93,11 @@ def test_killed_run_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
     started.send_signal(signal.SIGKILL)
     started.wait()
     assert not (broken / "summary.json").exists()
-    done = subprocess.run(
-        [*command, f"--workdir={broken}"],
-        cwd=ROOT,
-        env=users,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    capsys.readouterr()
+    run_train(*arguments, f"--workdir={broken}")
 
-    assert " 0/12" in done.stderr and " 1/12" not in done.stderr, "it began with the first task"
+    progress = capsys.readouterr().err
+    assert " 0/12" in progress and " 1/12" not in progress, "it began with the first task"
     expected, found = np.load(whole / "results.npz"), np.load(broken / "results.npz")
     assert set(expected) == set(found)
     for name in expected:
@@ -182,22 +180,25 @@ def test_iid_learns_all_tasks_at_once(tmp_path: pathlib.Path, script: Script) ->
     assert np.ptp(results["accuracy"][:, -1], axis=1).max() < 0.1, "one task is learnt better"
 
 
-def test_semantics_are_presets_of_keywords(tmp_path: pathlib.Path, script: Script) -> None:
-    arguments = ("--packaged_mnist", "--smoke", "--num_tasks=1", "--set=inner_steps=1")
-    script(*arguments, "--semantics=paper", f"--workdir={tmp_path / 'paper'}")
+def test_semantics_are_presets_of_keywords() -> None:
     spelled_out = [
         *("order=second", "meta_loss_at=last", "inner_lr_relu=false", "replacement=false"),
         *("age_inclusive=false", "push_epochs=every", "shuffle_glances=false"),
         *("lr_init=0.3", "lr_lr=0.15"),
     ]
     overrides = [f"--set={text}" for text in spelled_out]
-    script(*arguments, *overrides, f"--workdir={tmp_path / 'set'}")
+    paper, overridden, released = map(configured, (["--semantics=paper"], overrides, []))
+    assert paper.semantics == "paper" and overridden.semantics == released.semantics == "released"
+    assert paper.keywords == overridden.keywords
+    assert all(paper.keywords[name] != released.keywords[name] for name in ("order", "lr_init"))
 
-    paper, overridden = (np.load(tmp_path / name / "results.npz") for name in ("paper", "set"))
-    np.testing.assert_array_equal(paper["loss"], overridden["loss"])
-    released = script(*arguments, f"--workdir={tmp_path / 'released'}")
-    assert "La-MAML" in released
-    assert not np.array_equal(np.load(tmp_path / "released" / "results.npz")["loss"], paper["loss"])
+
+def configured(arguments: list[str]) -> Config:
+    with flagsaver.flagsaver():
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS(["train", *arguments])
+        (config,) = train._configs()
+    return config
 
 
 def test_diverged_seeds_are_reported(tmp_path: pathlib.Path, script: Script) -> None:
