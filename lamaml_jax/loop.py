@@ -1,9 +1,11 @@
 """A run as pure functions of one seed: draw the stream, initialise, train on one task, evaluate.
 
 A run is `draw_stream` and `init`, then `train_task` and `evaluate` for every task in order; the caller's loop over
-tasks shows progress and saves state in between. Every key is derived from the seed's key, the task, the epoch and the
-step, never from how often something was called, so that a resumed run is the same run. Tasks may so be trained in any
-order; one that is trained again is shown again in the same order and with the same draws.
+tasks shows progress and saves state in between. Within a task it may do so as well, where it calls `train_steps` for
+some of the task's batches at a time and then `end_task` instead of `train_task`. Every key is derived from the seed's
+key, the task, the epoch and the step, never from how often something was called, so that a resumed run is the same run.
+Tasks may so be trained in any order; one that is trained again is shown again in the same order and with the same
+draws.
 
 Dimensions: T tasks, N training and M evaluation examples per task, B batch, L layers.
 """
@@ -22,6 +24,7 @@ from lamaml_jax.types import Batch, Info, Learner, State
 
 Hyper: TypeAlias = dict[str, jax.Array]
 BuildLearner: TypeAlias = Callable[[Hyper], Learner]
+LayerRates: TypeAlias = tuple[jax.Array, jax.Array]
 
 
 class Seed(NamedTuple):
@@ -48,7 +51,7 @@ class TaskLog(NamedTuple):
     """
 
     infos: Info
-    rates: tuple[jax.Array, jax.Array] | None
+    rates: LayerRates | None
     finite: jax.Array
 
 
@@ -61,6 +64,11 @@ class Run(NamedTuple):
         train_task: `train_task(seed, stream, state, images, task) -> (state, TaskLog)`.
         evaluate: `evaluate(seed, stream, state, images, first, stop) -> accuracy [T]` in [0, 1] on the tasks from
             `first` up to `stop`, NaN elsewhere and where a run has diverged: where scores are not finite.
+        train_steps: `train_steps(seed, stream, state, images, task, first, stop) -> (state, infos)`, which trains on
+            the batches from `first` up to `stop` of the task's `epochs * batches_per_epoch`; infos as in `TaskLog`,
+            zero for all other batches.
+        end_task: `end_task(seed, stream, state, images, task) -> (state, rates, finite)`, what comes after a task's
+            last batch; rates as in `TaskLog`, and whether all numbers in the state are finite.
 
     A learner that needs a "mixed_stream" trains on all tasks' examples, shuffled together, in one call of `train_task`.
     """
@@ -69,6 +77,8 @@ class Run(NamedTuple):
     init: Callable[[Seed, Stream, jax.Array], State]
     train_task: Callable[[Seed, Stream, State, jax.Array, jax.Array], tuple[State, TaskLog]]
     evaluate: Callable[[Seed, Stream, State, jax.Array, jax.Array, jax.Array], jax.Array]
+    train_steps: Callable[..., tuple[State, Info]]
+    end_task: Callable[..., tuple[State, LayerRates | None, jax.Array]]
 
 
 def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 1000) -> Run:
@@ -97,42 +107,65 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
     def train_task(
         seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array
     ) -> tuple[State, TaskLog]:
+        num_steps = setting.epochs * -(-_num_rows(build(seed.hyper), stream) // setting.batch_size)
+        state, infos = train_steps(seed, stream, state, images, task, 0, num_steps)
+        state, rates, _ = end_task(seed, stream, state, images, task)
+        return state, TaskLog(infos, rates, _all_finite((state, infos)))
+
+    def train_steps(
+        seed: Seed,
+        stream: Stream,
+        state: State,
+        images: jax.Array,
+        task: jax.Array,
+        first: jax.Array | int,
+        stop: jax.Array | int,
+    ) -> tuple[State, Info]:
         learner = build(seed.hyper)
         mixed = "mixed_stream" in learner.needs
-        num_rows = stream.train.image.size if mixed else stream.train.image.shape[1]
-        key_task = jax.random.fold_in(_keys(seed)[2], task)
-        key_epochs, key_end, key_data = jax.random.split(key_task, 3)
+        num_rows = _num_rows(learner, stream)
+        per_epoch = -(-num_rows // setting.batch_size)
+        key_epochs, _, _ = _task_keys(seed, task)
 
-        def train_epoch(state: State, epoch: jax.Array) -> tuple[State, Info]:
+        def draw_epoch(epoch: jax.Array) -> tuple[jax.Array, ...]:
             key_epoch = jax.random.fold_in(key_epochs, epoch)
             key_order, key_steps, key_inputs = jax.random.split(key_epoch, 3)
-            rows, valid = _shuffled_rows(key_order, num_rows, setting.batch_size)
+            return key_steps, key_inputs, *_shuffled_rows(key_order, num_rows, setting.batch_size)
 
-            def train_batch(
-                state: State, inputs: tuple[jax.Array, jax.Array, jax.Array]
-            ) -> tuple[State, Info]:
-                step, rows, valid = inputs
-                key = jax.random.fold_in(key_inputs, step)
-                if mixed:
-                    batch = _mixed_batch(key, benchmark, stream, images, rows, valid)
-                else:
-                    batch = _batch(key, benchmark, stream, images, task, rows, valid)
-                batch = batch._replace(first_epoch=epoch == 0, progress=step / len(steps))
-                return learner.update(jax.random.fold_in(key_steps, step), state, batch)
+        key_steps, key_inputs, rows, valid = jax.lax.map(draw_epoch, jnp.arange(setting.epochs))
 
-            steps = jnp.arange(len(rows))
-            return jax.lax.scan(train_batch, state, (steps, rows, valid))
+        def train_batch(state: State, place: jax.Array) -> tuple[State, Info]:
+            epoch, step = jnp.divmod(place, per_epoch)
+            key = jax.random.fold_in(key_inputs[epoch], step)
+            chosen = rows[epoch, step], valid[epoch, step]
+            if mixed:
+                batch = _mixed_batch(key, benchmark, stream, images, *chosen)
+            else:
+                batch = _batch(key, benchmark, stream, images, task, *chosen)
+            batch = batch._replace(first_epoch=epoch == 0, progress=step / per_epoch)
+            return learner.update(jax.random.fold_in(key_steps[epoch], step), state, batch)
 
-        state, infos = jax.lax.scan(train_epoch, state, jnp.arange(setting.epochs))
-        infos = jax.tree.map(jnp.ravel, infos)
-        data = None
+        def train_and_note(place: jax.Array, carry: tuple[State, Info]) -> tuple[State, Info]:
+            state, info = train_batch(carry[0], place)
+            noted = jax.tree.map(lambda infos, value: infos.at[place].set(value), carry[1], info)
+            return state, noted
+
+        _, info = jax.eval_shape(train_batch, state, jnp.int32(0))
+        nothing = jax.tree.map(lambda a: jnp.zeros(setting.epochs * per_epoch, a.dtype), info)
+        # Bounds that are not traced make a loop of known length.
+        return jax.lax.fori_loop(first, stop, train_and_note, (state, nothing))
+
+    def end_task(
+        seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array
+    ) -> tuple[State, LayerRates | None, jax.Array]:
+        learner, data = build(seed.hyper), None
+        _, key_end, key_data = _task_keys(seed, task)
         if "task_data" in learner.needs:
-            rows = jnp.arange(num_rows)
+            rows = jnp.arange(stream.train.image.shape[1])
             data = _batch(key_data, benchmark, stream, images, task, rows, rows >= 0)
         state = learner.end_task(key_end, state, data)
         lrs = getattr(state, "lrs", None)
-        finite = _all_finite((state, infos))
-        return state, TaskLog(infos, None if lrs is None else rate_summary(lrs), finite)
+        return state, None if lrs is None else rate_summary(lrs), _all_finite(state)
 
     def evaluate(
         seed: Seed,
@@ -169,7 +202,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         row = jnp.full(setting.num_tasks, jnp.nan)
         return jax.lax.fori_loop(first, stop, lambda i, row: row.at[i].set(accuracy(i)), row)
 
-    return Run(draw_stream, init, train_task, evaluate)
+    return Run(draw_stream, init, train_task, evaluate, train_steps, end_task)
 
 
 def _keys(seed: Seed) -> jax.Array:
@@ -177,6 +210,17 @@ def _keys(seed: Seed) -> jax.Array:
     # Every function of a run splits the seed's key anew and takes a part of its own: not a key used twice, which
     # jax_debug_key_reuse is told by the clone.
     return jax.random.split(jax.random.clone(seed.key), 4)
+
+
+def _num_rows(learner: Learner, stream: Stream) -> int:
+    """Return the examples of an epoch."""
+    images = stream.train.image
+    return images.size if "mixed_stream" in learner.needs else images.shape[1]
+
+
+def _task_keys(seed: Seed, task: jax.Array) -> jax.Array:
+    """Return the keys of a task's epochs, of its end, and of the data handed over there."""
+    return jax.random.split(jax.random.fold_in(_keys(seed)[2], task), 3)
 
 
 def _batch(

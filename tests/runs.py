@@ -38,7 +38,7 @@ def compile_runs(
     """
     mesh = run_mesh()
     images = replicate(benchmark.images, mesh)
-    draw_stream, init, train_task, evaluate = (
+    draw_stream, init, train_task, evaluate, *_ = (
         over_runs(function, mesh, num_runs)
         for function in make_run(benchmark, lambda hyper: build(benchmark.setting, hyper))
     )

@@ -1,6 +1,7 @@
 """What a learner is shown in a run, and how it is evaluated."""
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import chex
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from helpers import compiling_quickly
+from helpers import assert_same_bits, compiling_quickly
 from runs import Results, compile_runs, run_of, seeds_of
 
 from lamaml_jax import Batch, Learner, networks, online, replay, ucb
@@ -135,6 +136,31 @@ def test_every_update_has_a_key_of_its_own() -> None:
     assert len(np.unique(keys)) == keys.size
 
 
+@pytest.mark.parametrize("needs", [(), ("task_data",), ("mixed_stream",)])
+def test_a_task_may_be_cut_anywhere(needs: tuple[str, ...]) -> None:
+    benchmark, whole = diaries(*needs)
+    run = make_run(benchmark, lambda hyper: diarist(benchmark.setting, needs=frozenset(needs)))
+    train_steps, end_task = jax.jit(run.train_steps), jax.jit(run.end_task)
+    seed, images = Seed(jax.random.key(0), {}), jnp.asarray(benchmark.images)
+    one = run_of(whole, 0)
+    stream, state, log = one.stream, one.start, one.logs[0]
+    parts = []
+    num_batches = len(log.infos["key"])
+    cuts = (0, 1, 4, 4, num_batches)  # the second part goes on into the second epoch
+    for first, stop in itertools.pairwise(cuts):
+        state, infos = train_steps(seed, stream, state, images, 0, first, stop)
+        assert int(state.num_batches) == stop and int(state.num_ends) == 0
+        parts.append(infos["key"])
+        assert np.flatnonzero(infos["key"]).tolist() == list(range(first, stop))
+    np.testing.assert_array_equal(np.sum(parts, axis=0), log.infos["key"])
+    state, rates, finite = end_task(seed, stream, state, images, 0)
+    assert rates is None and finite
+    if "mixed_stream" not in needs:  # else there is no other task
+        state, _ = train_steps(seed, stream, state, images, 1, 0, num_batches)
+        state, *_ = end_task(seed, stream, state, images, 1)
+    assert_same_bits(state, one.state)
+
+
 def test_no_key_is_used_twice() -> None:
     benchmark, _ = diaries()
 
@@ -144,7 +170,7 @@ def test_no_key_is_used_twice() -> None:
 
     with jax.debug_key_reuse(True), compiling_quickly():
         run = make_run(benchmark, build, eval_batch=5)
-        draw_stream, init, train_task, evaluate = map(jax.jit, run)
+        draw_stream, init, train_task, evaluate, *_ = map(jax.jit, run)
         seed, images = Seed(jax.random.key(0), {}), jnp.asarray(benchmark.images)
         stream = draw_stream(seed)
         state = init(seed, stream, images)
