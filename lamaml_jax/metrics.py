@@ -121,6 +121,32 @@ def worst_case_accuracy(accuracy: np.ndarray, inside: np.ndarray | None = None) 
     return last if num_tasks == 1 else last / num_tasks + (1 - 1 / num_tasks) * lowest
 
 
+def stability_gap(accuracy: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the stability gap `[...]`, how far old tasks fall while the next one is learnt.
+
+    Mean over switches t > 1 of mean_{i<t} (A[t-1, i] - min_e inside[t, e, i]): the drop from the end of one task to the
+    lowest evaluation inside the next. What is not regained by the end of that task is part of it; where even the
+    lowest is above the end before, it is negative. The source shows the gap in curves and gives no number of its own;
+    it evaluates after every update, so that ours is never above what it would see.
+
+    Args:
+        accuracy: `[..., T+1, T]`.
+        inside: Evaluations inside tasks `[..., T, E, T]`; those that are NaN are left out.
+
+    Returns:
+        The mean, in the accuracy's unit; NaN for a single task, where one of A[t, i] with i <= t < T was not
+        evaluated, or where an old task was not evaluated inside a later one.
+
+    Reference: De Lange et al., ICLR 2023.
+    """
+    _check_shape(accuracy)
+    _check_inside(accuracy, inside)
+    lowest = np.fmin.reduce(inside[..., 1:, :, :-1], axis=-2, initial=np.inf)
+    drops = accuracy[..., 1:-1, :-1] - np.where(np.isinf(lowest), np.nan, lowest)
+    totals = np.where(_lower_triangle(drops), drops, 0).sum(axis=-1)
+    return _mean(totals / np.arange(1, drops.shape[-1] + 1))
+
+
 def intransigence(accuracy: np.ndarray, joint: np.ndarray) -> np.ndarray:
     """Return I `[...]`, what a learner cannot learn that one with all data can: mean_i (joint_i - A[i, i]).
 

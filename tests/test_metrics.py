@@ -88,6 +88,24 @@ def test_worst_case_accuracy_weighs_the_last_task_and_the_minima() -> None:
     assert metrics.worst_case_accuracy(ACCURACY[:2, :1]) == pytest.approx(0.9)
 
 
+def test_stability_gap_is_the_mean_drop_after_a_switch() -> None:
+    inside = np.full((3, 2, 3), np.nan)
+    inside[0, :, 0] = 0.01  # no switch comes before the first task
+    inside[1, :, :2] = [[0.20, 0.01], [0.65, 0.50]]
+    inside[2, :, :3] = [[0.75, 0.30, 0.01], [0.72, 0.60, 0.5]]
+    by_hand = ((0.90 - 0.20) + ((0.70 - 0.72) + (0.80 - 0.30)) / 2) / 2
+    assert metrics.stability_gap(ACCURACY, inside) == pytest.approx(by_hand)
+    some = inside.copy()
+    some[1, 1], some[2, 1, :2] = np.nan, np.nan  # of which one was the lowest
+    assert metrics.stability_gap(ACCURACY, some) == pytest.approx(by_hand - 0.03 / 4)
+    some[2, 0, 1] = np.nan  # task 2 was never seen inside task 3
+    assert np.isnan(metrics.stability_gap(ACCURACY, some))
+    assert np.isnan(metrics.stability_gap(changed({(1, 0): np.nan}), inside))
+    assert np.isnan(metrics.stability_gap(ACCURACY[:2, :1], np.ones((1, 2, 1))))
+    seeds = metrics.stability_gap(np.stack([ACCURACY] * 2), np.stack([inside, inside - 0.1]))
+    assert seeds == pytest.approx([by_hand, by_hand + 0.1])
+
+
 def test_intransigence_is_what_joint_training_learns_better() -> None:
     joint = np.array([0.95, 0.85, 0.90])
     by_hand = (0.05 + 0.05 - 0.05) / 3
