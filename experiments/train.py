@@ -23,7 +23,7 @@ from absl import app, flags
 
 from experiments import presets
 from experiments.process import backend, console, options
-from experiments.reporting.summary import comparison_table
+from experiments.reporting.summary import comparison_table, inside_table
 from experiments.runs import runner, workdirs
 from experiments.runs.config import Config, make_config
 from lamaml_jax import hyper
@@ -37,6 +37,12 @@ _EVAL = flags.DEFINE_enum(
     "all",
     ["all", "seen", "needed"],
     "After every task, evaluate all tasks, those seen so far and the next, or only those that the metrics need",
+)
+_EVAL_EVERY = flags.DEFINE_integer(
+    "eval_every",
+    None,
+    "Also evaluate the tasks seen inside each task, after every so many incoming batches: for min-ACC, WC-ACC and the "
+    "stability gap. Each such evaluation costs what one after a task with --eval=seen does; nothing else changes",
 )
 _SMOKE = flags.DEFINE_bool(
     "smoke",
@@ -73,7 +79,8 @@ def _run() -> None:
     root = options.workdir()
     dataset = options.dataset(configs[0].dataset)
     for config in configs:
-        config.make_benchmark(dataset)  # refuses what does not fit these data before anything runs
+        # Refuse what does not fit these data before anything runs.
+        config.inside_batches(config.make_benchmark(dataset).setting)
     folders = [root / config.learner if len(configs) > 1 else root for config in configs]
     runs = list(zip(configs, folders, strict=True))
     summaries: list[dict[str, Any]] = []
@@ -83,6 +90,8 @@ def _run() -> None:
             summaries.append(runner.run(config, dataset, folder, diagnose=_DIAGNOSTICS.value))
             pictures += runner.draw(config, folder)
     print(comparison_table(summaries))
+    if _EVAL_EVERY.value is not None:
+        print(f"\n{inside_table(summaries)}")
     if left_out:
         print(
             f"Left out, since they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
@@ -129,6 +138,7 @@ def _configs() -> list[Config]:
             assignments=[*_shortened(learner), *_for_learner(learner, learners, overrides)],
             seeds=seeds,
             eval=_EVAL.value,  # type: ignore[arg-type]
+            eval_every=_EVAL_EVERY.value,
         )
         for learner in learners
     ]

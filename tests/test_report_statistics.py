@@ -112,12 +112,16 @@ def test_single_seeds_say_nothing() -> None:
 
 def test_further_metrics_are_the_librarys() -> None:
     a, iid = run("A", FIRST), run("IID", SECOND, learner="iid")
+    inside = np.random.default_rng(0).uniform(0, 0.9, (5, 3, 2, 3))
+    cells = {"inside_accuracy": inside, "inside_batches": np.array([3, 6])}
+    a = a._replace(results={**a.results, **cells})
     rows = tables(inference.further_metrics(found([a, iid])))["metrics"]
     values = [
         metrics.forgetting(a.accuracy),
         metrics.average_incremental_accuracy(a.accuracy),
-        metrics.minimum_accuracy(a.accuracy),
-        metrics.worst_case_accuracy(a.accuracy),
+        metrics.minimum_accuracy(a.accuracy, inside),
+        metrics.worst_case_accuracy(a.accuracy, inside),
+        metrics.stability_gap(a.accuracy, inside),
         metrics.learning_curve_area(a.accuracy),
         metrics.intransigence(a.accuracy, iid.accuracy[:, -1].mean(axis=0)),
     ]

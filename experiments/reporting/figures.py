@@ -147,6 +147,68 @@ def plot_learning_rates(
     return figure
 
 
+def plot_inside_tasks(
+    accuracy: np.ndarray,
+    inside: np.ndarray,
+    progress: np.ndarray,
+    title: str,
+    *,
+    narrow: bool = False,
+) -> Figure:
+    """Draw the first task's accuracy and the mean over old tasks, batch by batch.
+
+    Old are the tasks that were learnt before the one at hand: the line of their mean begins anew at each switch.
+
+    Args:
+        accuracy: Fractions `[S, T + 1, T]`.
+        inside: Fractions of E evaluations inside each task `[S, T, E, T]`.
+        progress: The share of a task's training behind each of them `[E]`.
+        title: Stands above the picture.
+        narrow: See the module.
+
+    Returns:
+        The figure; the lines of its first axes are the first task, then the old tasks' means, switch by switch.
+    """
+    num_tasks = accuracy.shape[2]
+    figure, (ax,) = drawing.subplots(title, (9, 4.5), narrow=narrow)
+    x, values = inside_curves(accuracy, inside, progress)
+    line: dict[str, Any] = {"linewidth": 1.6}
+    first = values[..., 0].reshape(len(values), -1)
+    label = "task 1"
+    drawing.draw(ax, x.ravel(), 100 * first, 0.15, color=drawing.COLORS[0], label=label, **line)
+    for task in range(1, num_tasks):
+        mean = values[:, task, :, :task].mean(axis=-1)
+        label = "mean over old tasks" if task == 1 else "_"
+        color = drawing.COLORS[1]
+        drawing.draw(ax, x[task], 100 * mean, 0.15, color=color, label=label, **line)
+    ax.vlines(
+        range(1, num_tasks), 0, 1, "grey", "dotted", transform=ax.get_xaxis_transform(), lw=0.8
+    )
+    drawing.percent_axis(ax, "test accuracy (%)")
+    drawing.count_from(ax.xaxis, 0, num_tasks)
+    ax.set_xlabel("tasks learnt, and the share of the next (dotted: a switch)")
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def inside_curves(
+    accuracy: np.ndarray, inside: np.ndarray, progress: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tasks learnt at each evaluation `[T, E + 2]`, a task's ends included, and the accuracies there.
+
+    Args:
+        accuracy: `[S, T + 1, T]`.
+        inside: `[S, T, E, T]`.
+        progress: `[E]`.
+
+    Returns:
+        The first is a fraction inside a task; the second `[S, T, E + 2, T]`.
+    """
+    shares = np.concatenate([[0.0], progress, [1.0]])
+    x = np.arange(accuracy.shape[2])[:, None] + shares
+    return x, np.concatenate([accuracy[:, :-1, None], inside, accuracy[:, 1:, None]], axis=2)
+
+
 def plot_rate_map(rate_mean: np.ndarray, layer_names: Sequence[str], colormap: str) -> Figure:
     """Draw each layer's mean rate over time as a narrow map.
 

@@ -19,7 +19,9 @@ from lamaml_jax.files import write_whole
 
 
 def draw_run(
-    directory: pathlib.Path, results: Mapping[str, np.ndarray], title: str
+    directory: pathlib.Path,
+    results: Mapping[str, np.ndarray],
+    title: str,
 ) -> list[pathlib.Path]:
     """Write the pictures of one run as PNG files, but for those that are there; leave diverged seeds out.
 
@@ -28,12 +30,13 @@ def draw_run(
     Args:
         directory: Where to write; made if it is not there.
         results: The arrays of `results.npz`: `accuracy`, `diverged`, and for learners with
-            learnable rates `rate_mean`, `rate_share_nonpositive` and `layer_names`.
+            learnable rates `rate_mean`, `rate_share_nonpositive` and `layer_names`, and of evaluations
+            inside tasks `inside_accuracy` and `inside_batches`.
         title: Stands above each picture.
 
     Returns:
-        The paths of accuracy_matrix.png, task_accuracy.png and, with rates, learning_rates.png;
-        as far as they are drawn; none if all seeds diverged.
+        The paths of accuracy_matrix.png, task_accuracy.png and, where there is something to show,
+        learning_rates.png and inside_tasks.png, as far as they are drawn; none if all seeds diverged.
     """
     whole = ~np.asarray(results["diverged"], dtype=bool)
     if not whole.any():
@@ -47,6 +50,12 @@ def draw_run(
         mean, share = results["rate_mean"][whole], results["rate_share_nonpositive"][whole]
         names = results["layer_names"]
         plots["learning_rates.png"] = lambda: figures.plot_learning_rates(mean, share, names, title)
+    if "inside_accuracy" in results:
+        inside = results["inside_accuracy"][whole]
+        progress = results["inside_batches"] / results["loss"].shape[-1]
+        plots["inside_tasks.png"] = lambda: figures.plot_inside_tasks(
+            accuracy, inside, progress, title
+        )
     directory.mkdir(parents=True, exist_ok=True)
     drawn = (_draw(directory / name, plot, anew=False) for name, plot in plots.items())
     return [path for paths in drawn for path in paths]

@@ -19,6 +19,13 @@ METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 """Of an accuracy matrix, by name."""
 
+INSIDE_METRICS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "min_acc": metrics.minimum_accuracy,
+    "wc_acc": metrics.worst_case_accuracy,
+    "stability_gap": metrics.stability_gap,
+}
+"""Of an accuracy matrix and the evaluations inside tasks, by name."""
+
 TITLES = {
     "la_maml": "La-MAML",
     "sync_la_maml": "Sync La-MAML",
@@ -48,14 +55,19 @@ def summarise(
 ) -> dict[str, Any]:
     """Return the final numbers of a run: accuracies in percent, mean and standard deviation over seeds.
 
-    Diverged seeds are left out. The deviation is that of the seeds at hand (divided by S). None stands for what is
-    undefined, which over the points of a sweep all of it is.
+    A run that was evaluated inside tasks has INSIDE_METRICS as well. Diverged seeds are left out. The deviation is that
+    of the seeds at hand (divided by S). None stands for what is undefined, which over the points of a sweep all of it
+    is.
     """
     values: dict[str, float | None] = {}
     counts = ~record["diverged"] & (len(config.points) == 1)
     accuracy = record["accuracy"][counts].astype(np.float64)
-    for name, metric in METRICS.items():
-        percent = 100 * metric(accuracy)
+    measured = {name: metric(accuracy) for name, metric in METRICS.items()}
+    if "inside_accuracy" in record:
+        inside = record["inside_accuracy"][counts].astype(np.float64)
+        measured |= {name: metric(accuracy, inside) for name, metric in INSIDE_METRICS.items()}
+    for name, fractions in measured.items():
+        percent = 100 * fractions
         values[f"{name}_mean"] = _defined(percent.mean()) if len(percent) else None
         values[f"{name}_std"] = _defined(percent.std()) if len(percent) else None
     return {
@@ -130,6 +142,15 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
             summaries[0][f"{part}_images_per_task"] for part in ("training", "evaluation")
         )
         lines.append(f"\nEach task: {train} training images, evaluated on {evaluation}.")
+    return "\n".join(lines)
+
+
+def inside_table(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a Markdown table of what evaluations inside tasks show of learners, in percent."""
+    lines = ["| learner | min-ACC | WC-ACC | stability gap |", "| --- | --- | --- | --- |"]
+    for summary in summaries:
+        cells = [_plus_minus(summary, name) for name in INSIDE_METRICS]
+        lines.append(f"| {TITLES[summary['learner']]} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

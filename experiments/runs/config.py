@@ -71,6 +71,8 @@ class Config:
         points: What sets the points of a sweep apart, each of which is run with every seed: float keywords by name, and
             a `stream_seed`. A run that is no sweep has one point, at which nothing differs.
         probe: The name of what is measured as each task arrives (see `probes`).
+        eval_every: Incoming batches after which the tasks seen are evaluated inside each task; None evaluates at the
+            ends of tasks only.
     """
 
     benchmark: str
@@ -85,6 +87,7 @@ class Config:
     stream_seed: int | None = None
     points: tuple[Point, ...] = ({},)
     probe: str | None = None
+    eval_every: int | None = None
 
     @property
     def dataset(self) -> str:
@@ -158,6 +161,21 @@ class Config:
             epochs=self.stream["epochs"],
         )
 
+    def inside_batches(self, setting: Setting) -> tuple[int, ...]:
+        """Return after how many batches of a task there are evaluations inside it, ascending.
+
+        Raises:
+            ValueError: A task has too few batches for one.
+        """
+        if self.eval_every is None:
+            return ()
+        num_batches = setting.epochs * setting.batches_per_epoch
+        if self.eval_every >= num_batches:
+            raise ValueError(
+                f"eval_every is {self.eval_every}; it must be below {num_batches}, the batches of a task."
+            )
+        return tuple(range(self.eval_every, num_batches, self.eval_every))
+
     def has_own_heads(self) -> bool:
         """Return whether every task has outputs of its own, and is known at test."""
         return self.stream.get("heads", "per_task") == "per_task"
@@ -223,6 +241,7 @@ def make_config(
     network: Mapping[str, Any],
     eval: Eval = "all",
     stream_seed: int | None = None,
+    eval_every: int | None = None,
 ) -> Config:
     """Return a checked configuration.
 
@@ -238,6 +257,7 @@ def make_config(
         network: Keywords of the network; None stands for its default.
         eval: As in `Config`.
         stream_seed: As in `Config`.
+        eval_every: As in `Config`; a task's number of batches is checked by `Config.inside_batches`.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument.
@@ -267,11 +287,28 @@ def make_config(
         },
         eval=eval,
         stream_seed=stream_seed,
+        eval_every=eval_every,
     )
     if stream_seed is not None:
         checks.integer("stream_seed", stream_seed, 0, 2**32 - 1)
-    config.needs()  # builds network and learner, which check their static keywords
+    needs = config.needs()  # builds network and learner, which check their static keywords
+    if eval_every is not None:
+        _check_inside(config, needs)
     return config
+
+
+def _check_inside(config: Config, needs: frozenset[str]) -> None:
+    every = config.eval_every
+    checks.integer("eval_every", every, 1)
+    if "mixed_stream" in needs:
+        raise ValueError(
+            f"eval_every is {every}; {config.learner} learns all tasks at once, so that nothing is inside a task."
+        )
+    if config.eval == "needed":
+        raise ValueError(
+            f"eval_every is {every} and eval 'needed'; eval must be all or seen, as the lowest accuracy of a task "
+            "is known only where it is evaluated after every later one."
+        )
 
 
 def setting_names(benchmark: str, learner: str) -> list[str]:

@@ -3,12 +3,10 @@
 Dimensions: S runs (seeds, of a sweep point by point), T tasks, L layers.
 """
 
-import contextlib
+import itertools
 import pathlib
 import sys
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -18,7 +16,7 @@ from experiments.process import console
 from experiments.reporting.summary import summarise, title
 from experiments.runs import diagnostics, workdirs
 from experiments.runs.config import Config
-from experiments.runs.probes import PROBES
+from experiments.runs.program import Clock, Program, build
 from lamaml_jax import checkpoint, loop, metrics, parallel
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.streams import Benchmark
@@ -26,39 +24,6 @@ from lamaml_jax.types import State
 
 Record = dict[str, np.ndarray]
 """What a run has measured so far: arrays that start with the axis of runs, NaN where nothing was measured yet."""
-
-
-class Program(NamedTuple):
-    """All runs, compiled and on their devices.
-
-    Attributes:
-        start: The state before training.
-        train: `train(state, task) -> (state, log)`.
-        evaluate: `evaluate(state, first, stop) -> accuracy [S, T]`, on the host.
-        probe: `probe(state, task) -> values [S]` by name, on the host.
-        save: `save(state)` on the host.
-        load: `load(saved)` back on the devices.
-        infos: The names of what the learner reports.
-    """
-
-    start: State
-    train: Callable[[State, int], tuple[State, loop.TaskLog]]
-    evaluate: Callable[[State, int, int], np.ndarray]
-    probe: Callable[[State, int], dict[str, np.ndarray]]
-    save: Callable[[State], Any]
-    load: Callable[[Any], State]
-    infos: list[str]
-
-
-class Clock(dict[str, float]):
-    """Seconds spent by name."""
-
-    @contextlib.contextmanager
-    def on(self, name: str) -> Iterator[None]:
-        """Add the time that the block takes to `name`."""
-        start = time.perf_counter()
-        yield
-        self[name] += time.perf_counter() - start
 
 
 def run(
@@ -112,7 +77,9 @@ def _train(
         total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr
     ) as bar:
         bar.set_postfix_str("compiling")
-        program, record = _prepare(config, benchmark, clock)
+        program = build(config, benchmark, clock)
+        record = _empty_record(config, benchmark, program)
+        infos = sorted(program.log.infos)
         state, done = program.start, 0
 
         def snapshot() -> dict[str, Any]:
@@ -124,7 +91,7 @@ def _train(
         else:
             with clock.on("eval"):
                 _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
-        workdirs.write_metrics(workdir, record, done, rows, program.infos)
+        workdirs.write_metrics(workdir, record, done, rows, infos)
         rates = diagnostics.begin(workdir, state, num_tasks) if diagnose else {}
         diagnostics.keep(workdir, rates, state, done)
         bar.initial = bar.n = done
@@ -134,8 +101,7 @@ def _train(
             row = rows[task]
             for name, values in program.probe(state, task).items():
                 record[name][:, task] = values
-            with clock.on("train"):
-                state, log = jax.block_until_ready(program.train(state, task))
+            state, log = _learn(program, record, clock, state, task)
             _note_training(record, log, task)
             # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
             tasks = {"all": (0, num_tasks), "seen": (0, task + 2), "needed": (task, task + 2)}
@@ -143,7 +109,7 @@ def _train(
             with clock.on("eval"):
                 accuracy = program.evaluate(state, first, stop)
             _note_accuracy(record, accuracy, row, first, stop)
-            workdirs.write_metrics(workdir, record, task + 1, rows, program.infos)
+            workdirs.write_metrics(workdir, record, task + 1, rows, infos)
             diagnostics.keep(workdir, rates, state, row)
             checkpoint.save(workdir / "state", task + 1, snapshot())
             bar.set_postfix_str(_progress(record, row))
@@ -151,6 +117,8 @@ def _train(
             done += 1
     if "rate_mean" in record:
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
+    if inside := config.inside_batches(benchmark.setting):
+        record["inside_batches"] = np.array(inside)
     batches = len(config.runs()) * done * record["loss"].shape[-1]
     updates = batches * config.updates_per_batch()
     updates_per_second = updates / clock["train"] if done else 0.0
@@ -164,73 +132,42 @@ def _train(
     return summary
 
 
-def _prepare(config: Config, benchmark: Benchmark, clock: Clock) -> tuple[Program, Record]:
-    """Compile the run's functions, draw and initialise every seed, and make room for what will be measured."""
-    num_runs = len(config.runs())
-    functions = config.make_run(benchmark)
-    mesh = parallel.run_mesh()
-    seeds = config.place_runs(mesh)
-    images = parallel.replicate(benchmark.images, mesh)
-
-    def compiled(function: Callable[..., Any], runs: Any, shared: Any) -> jax.stages.Compiled:
-        with clock.on("compile"):
-            return parallel.over_runs(function, mesh, num_runs).lower(runs, shared).compile()
-
-    def whole(*numbers: int) -> tuple[Any, ...]:
-        return (images, *(np.int32(n) for n in numbers))
-
-    # All learners' streams are drawn by one program, which the cache keeps, as they do not depend on hyper-parameters.
-    keys = (seeds._replace(hyper={}),)
-    stream = compiled(functions.draw_stream, keys, ())(keys, ())
-    start = compiled(functions.init, (seeds, stream), whole())((seeds, stream), whole())
-    train = compiled(functions.train_task, (seeds, stream, start), whole(0))
-    evaluate = compiled(functions.evaluate, (seeds, stream, start), whole(0, 0))
-
-    def evaluate_on_host(state: State, first: int, stop: int) -> np.ndarray:
-        row = evaluate((seeds, stream, state), whole(first, stop))
-        return parallel.collect(row, num_runs)
-
-    probed: dict[str, Any] = {}
-    if config.probe is not None:
-        measure = PROBES[config.probe](config, benchmark)
-        probe = compiled(measure, (seeds, stream, start), whole(0))
-        probed = probe.out_info
-
-    def probe_on_host(state: State, task: int) -> dict[str, np.ndarray]:
-        if not probed:
-            return {}
-        return parallel.collect(probe((seeds, stream, state), whole(task)), num_runs)
-
-    _, log = train.out_info
-    program = Program(
-        start,
-        train=lambda state, task: train((seeds, stream, state), whole(task)),
-        evaluate=evaluate_on_host,
-        probe=probe_on_host,
-        save=lambda state: parallel.collect(state, num_runs),
-        load=lambda saved: parallel.place(saved, mesh),
-        infos=sorted(log.infos),
-    )
-    record = _empty_record(config, benchmark.setting.num_tasks, log, start)
-    shape = record["accuracy"][:, 0].shape
-    return program, record | {name: np.full(shape, np.nan, np.float32) for name in probed}
+def _learn(
+    program: Program, record: Record, clock: Clock, state: State, task: int
+) -> tuple[State, loop.TaskLog]:
+    """Train on a task, and evaluate inside it where that is asked for."""
+    parts = program.train(state, task)
+    for evaluation in itertools.count():
+        with clock.on("train"):
+            state, log = jax.block_until_ready(next(parts))
+        if log is not None:
+            break
+        with clock.on("eval"):
+            accuracy = program.evaluate(state, 0, task + 1)
+        record["inside_accuracy"][:, task, evaluation] = accuracy
+    return state, log
 
 
-def _empty_record(config: Config, num_tasks: int, log: loop.TaskLog, state: State) -> Record:
+def _empty_record(config: Config, benchmark: Benchmark, program: Program) -> Record:
     seeds = np.array([seed for _, seed in config.runs()])
-    num_runs = len(seeds)
+    num_runs, num_tasks = len(seeds), benchmark.setting.num_tasks
     record = {
         "seeds": seeds,
         "accuracy": np.full((num_runs, num_tasks + 1, num_tasks), np.nan, np.float32),
         "diverged": np.zeros(num_runs, bool),
     }
-    for name, values in log.infos.items():
+    for name, values in program.log.infos.items():
         record[name] = np.full((num_runs, num_tasks, values.shape[1]), np.nan, np.float32)
-    if log.rates is not None:
-        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(state.lrs), num_runs)
+    if program.log.rates is not None:
+        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(program.start.lrs), num_runs)
         for name, first in zip(("rate_mean", "rate_share_nonpositive"), summaries, strict=True):
             record[name] = np.full((num_runs, num_tasks + 1, first.shape[1]), np.nan, np.float32)
             record[name][:, 0] = first
+    if inside := config.inside_batches(benchmark.setting):
+        shape = (num_runs, num_tasks, len(inside), num_tasks)
+        record["inside_accuracy"] = np.full(shape, np.nan, np.float32)
+    for name in program.probed:
+        record[name] = np.full((num_runs, num_tasks), np.nan, np.float32)
     return record
 
 

@@ -23,7 +23,10 @@ from lamaml_jax.files import PARTIAL, write_whole
 PICTURE_MARK = {"Software": "lamaml_jax"}
 """What our picture files say of themselves, among a PNG's first bytes."""
 
-_PICTURES = ("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png")
+_PICTURES = (
+    *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
+    "inside_tasks.png",
+)
 # config.json comes last: where it is removed, nothing of its run is left.
 _FILES = ("summary.json", "results.npz", "rates.npz", "metrics.jsonl", *_PICTURES, "config.json")
 

@@ -18,12 +18,19 @@ from lamaml_jax import analysis, metrics
 MARGIN = 1.5
 """Points of RA within which our mean counts as the paper's."""
 
-_METRICS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "forgetting": metrics.forgetting,
-    "average incremental accuracy": metrics.average_incremental_accuracy,
+_METRICS: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {
+    "forgetting": lambda accuracy, inside: metrics.forgetting(accuracy),
+    "average incremental accuracy": lambda accuracy, inside: metrics.average_incremental_accuracy(
+        accuracy
+    ),
     "min-ACC": metrics.minimum_accuracy,
     "WC-ACC": metrics.worst_case_accuracy,
-    "LCA": metrics.learning_curve_area,
+    "stability gap": lambda accuracy, inside: (
+        np.full(len(accuracy), np.nan)
+        if inside is None
+        else metrics.stability_gap(accuracy, inside)
+    ),
+    "LCA": lambda accuracy, inside: metrics.learning_curve_area(accuracy),
 }
 
 
@@ -47,9 +54,10 @@ def further_metrics(found: Found) -> Section | None:
         Text(
             "Forgetting: how far tasks fell from their best (Chaudhry 2018). Average incremental accuracy: over tasks "
             "seen, averaged over time (Rebuffi 2017). min-ACC: the lowest accuracy of each task after it was learnt; "
-            "WC-ACC: that and the last task's accuracy, weighted by tasks (De Lange 2023; here at the ends of tasks). "
-            "LCA: mean accuracy on a task from its beginning to its end, by a line between them. Intransigence: how "
-            "much better IID does on each task than the learner when it has just learnt it."
+            "WC-ACC: that and the last task's accuracy, weighted by tasks (De Lange 2023), both at the ends of tasks "
+            "and, of a run with --eval_every, inside them. Stability gap, of such a run: how far old tasks fall inside "
+            "the next. LCA: mean accuracy on a task from its beginning to its end, by a line between them. "
+            "Intransigence: how much better IID does on each task than the learner when it has just learnt it."
         ),
     ]
     return Section("metrics", "Metrics beyond the paper's", blocks)
@@ -75,8 +83,9 @@ def statistics(found: Found) -> Section | None:
 
 def _metrics(run: Run, runs: Sequence[Run]) -> Iterator[Cell]:
     accuracy = run.accuracy.astype(np.float64)
+    inside = None if run.inside is None else run.inside.astype(np.float64)
     for metric in _METRICS.values():
-        yield _over_seeds(100 * metric(accuracy))
+        yield _over_seeds(100 * metric(accuracy, inside))
     joint = [r for r in runs if r.summary["learner"] == "iid" and _stream(r) == _stream(run)]
     if joint and len(joint[0].accuracy) and run is not joint[0]:
         last = joint[0].accuracy[:, -1].astype(np.float64).mean(axis=0)

@@ -47,6 +47,13 @@ class Run(NamedTuple):
         """Fractions `[S, T + 1, T]` of the seeds that did not diverge; S may be 0."""
         return self.results["accuracy"][~self.results["diverged"]]
 
+    @property
+    def inside(self) -> np.ndarray | None:
+        """Fractions `[S, T, E, T]` of the same seeds inside tasks, where they were evaluated there."""
+        if "inside_accuracy" not in self.results:
+            return None
+        return self.results["inside_accuracy"][~self.results["diverged"]]
+
 
 class SweepFound(NamedTuple):
     """A finished sweep.
@@ -190,6 +197,11 @@ def _is_whole(results: dict[str, np.ndarray]) -> bool:
         return False
     if results["diverged"].dtype != bool:
         return False
+    if "inside_accuracy" in results:
+        batches, num_tasks = results.get("inside_batches", np.zeros(0)), num_rows - 1
+        wanted = (num_seeds, num_tasks, len(batches), num_tasks)
+        if results["inside_accuracy"].shape != wanted or "loss" not in results:
+            return False
     if "rate_mean" not in results:
         return True
     if not {"rate_share_nonpositive", "layer_names"} <= set(results):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import comparison, drawing, figures
-from experiments.reporting.page import inference, microscope, sweeping
+from experiments.reporting.page import inference, inside, microscope, sweeping
 from experiments.reporting.page.blocks import (
     Block,
     Cell,
@@ -245,6 +245,7 @@ def _pictures(run: Run) -> Iterator[Block]:
             for row in range(num_tasks)
         ),
     )
+    yield from inside.look(run)
     if "rate_mean" in run.results:
         yield _rates(run)
 
