@@ -52,7 +52,8 @@ _SMOKE = flags.DEFINE_bool(
 _DIAGNOSTICS = flags.DEFINE_bool(
     "diagnostics",
     False,
-    "Keep all learnt rates of the first seed after every task, in rates.npz; experiments.report pictures them",
+    "Keep all learnt rates of the first seed after every task, in rates.npz, and measure as each task arrives how all "
+    "seeds learn it, in dynamics.npz; experiments.report pictures both",
 )
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Remove what an earlier run has left in the work directory"

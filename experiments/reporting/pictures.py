@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.process import console
-from experiments.reporting import comparison, figures
+from experiments.reporting import comparison, dynamics_figures, figures
 from experiments.reporting.summary import TITLES, paper_values
 from experiments.runs import workdirs
 from lamaml_jax.files import write_whole
@@ -22,6 +22,7 @@ def draw_run(
     directory: pathlib.Path,
     results: Mapping[str, np.ndarray],
     title: str,
+    dynamics: Mapping[str, np.ndarray] | None = None,
 ) -> list[pathlib.Path]:
     """Write the pictures of one run as PNG files, but for those that are there; leave diverged seeds out.
 
@@ -33,10 +34,12 @@ def draw_run(
             learnable rates `rate_mean`, `rate_share_nonpositive` and `layer_names`, and of evaluations
             inside tasks `inside_accuracy` and `inside_batches`.
         title: Stands above each picture.
+        dynamics: The arrays of `dynamics.npz`, as far as there are any.
 
     Returns:
         The paths of accuracy_matrix.png, task_accuracy.png and, where there is something to show,
-        learning_rates.png and inside_tasks.png, as far as they are drawn; none if all seeds diverged.
+        learning_rates.png, inside_tasks.png, dynamics.png and rate_histogram.png, as far as they are
+        drawn; none if all seeds diverged.
     """
     whole = ~np.asarray(results["diverged"], dtype=bool)
     if not whole.any():
@@ -56,9 +59,27 @@ def draw_run(
         plots["inside_tasks.png"] = lambda: figures.plot_inside_tasks(
             accuracy, inside, progress, title
         )
+    plots |= _of_dynamics(dynamics or {}, whole, title)
     directory.mkdir(parents=True, exist_ok=True)
     drawn = (_draw(directory / name, plot, anew=False) for name, plot in plots.items())
     return [path for paths in drawn for path in paths]
+
+
+def _of_dynamics(
+    dynamics: Mapping[str, np.ndarray], whole: np.ndarray, title: str
+) -> dict[str, Callable[[], Figure]]:
+    plots: dict[str, Callable[[], Figure]] = {}
+    if "gradient_cosine" in dynamics:
+        cosine, losses = dynamics["gradient_cosine"][whole], dynamics.get("meta_loss")
+        losses = None if losses is None else losses[whole]
+        plots["dynamics.png"] = lambda: dynamics_figures.plot_dynamics(cosine, losses, title)
+    if "rate_histogram" in dynamics:
+        edges, names = dynamics["rate_edges"], dynamics["layer_names"]
+        shares = dynamics["rate_histogram"][whole]
+        plots["rate_histogram.png"] = lambda: dynamics_figures.plot_rate_histograms(
+            shares, edges, names, title
+        )
+    return plots
 
 
 def draw_comparison(

@@ -1,5 +1,7 @@
 """What a run keeps beside its results when it is asked for diagnostics: every learnt rate of its first seed.
 
+What is measured of all seeds is in `dynamics`; `keeper` does both.
+
 rates.npz holds an array `rates_<layer>` `[T + 1, ...]` of the layer's shape for each layer, in half precision. Row t is
 after t tasks, NaN where it was not kept: a run may be interrupted and go on with or without diagnostics.
 
@@ -7,16 +9,48 @@ Dimensions: T tasks.
 """
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import jax
 import numpy as np
 
+from experiments.runs import dynamics
+from experiments.runs.program import Program
 from lamaml_jax import metrics
 from lamaml_jax.files import write_whole
+from lamaml_jax.types import State
+
+Keep: TypeAlias = Callable[[State, int, Mapping[str, np.ndarray]], None]
 
 _PREFIX = "rates_"
+
+
+def keeper(
+    workdir: pathlib.Path, program: Program, state: State, num_runs: int, num_tasks: int
+) -> Keep:
+    """Return what enters a state after some tasks, with what was measured as the last of them arrived, and writes both.
+
+    Args:
+        workdir: The run's.
+        program: The run's, built with `diagnose`.
+        state: The run's, on the devices.
+        num_runs: S.
+        num_tasks: T.
+
+    Raises:
+        ValueError: What an earlier part of the run has kept is damaged, or is of another run.
+    """
+    rates = begin(workdir, state, num_tasks)
+    measured = dynamics.begin(
+        workdir, program.measured, getattr(state, "lrs", None), num_runs, num_tasks
+    )
+
+    def enter(state: State, task: int, arriving: Mapping[str, np.ndarray]) -> None:
+        keep(workdir, rates, state, task)
+        dynamics.keep(workdir, measured, getattr(state, "lrs", None), task, arriving)
+
+    return enter
 
 
 def begin(workdir: pathlib.Path, state: Any, num_tasks: int) -> dict[str, np.ndarray]:

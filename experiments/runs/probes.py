@@ -8,16 +8,18 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 
 from experiments.runs.config import Config
-from lamaml_jax import losses
+from lamaml_jax import losses, replay
 from lamaml_jax.analysis import gradient_alignment, old_and_new
 from lamaml_jax.loop import Seed
 from lamaml_jax.streams import Benchmark, Stream
 from lamaml_jax.types import Batch, State
+from lamaml_jax.updates import lookahead, split
 
 Probe: TypeAlias = Callable[[Seed, Stream, State, jax.Array, jax.Array], dict[str, jax.Array]]
-"""`probe(seed, stream, state, images, task) -> scalars by name`, just before training on `task`."""
+"""`probe(seed, stream, state, images, task) -> values by name`, just before training on `task`."""
 
 ALIGNMENT = tuple(
     f"{what}_{pairs}_{source}"
@@ -27,7 +29,10 @@ ALIGNMENT = tuple(
 )
 """What the probe of that name measures: means over pairs of tasks."""
 
+LOOKING_AHEAD = ("la_maml", "sync_la_maml", "c_maml")
+
 _EXAMPLES = 200
+_BATCHES = 20
 
 
 def alignment(config: Config, benchmark: Benchmark) -> Probe:
@@ -85,6 +90,66 @@ def alignment(config: Config, benchmark: Benchmark) -> Probe:
             for mean in old_and_new(similarity, task)
         ]
         return dict(zip(ALIGNMENT, means, strict=True))
+
+    return probe
+
+
+def dynamics(config: Config, benchmark: Benchmark) -> Probe:
+    """Return the probe of what an update does as a task arrives, over 20 batches of the task's training examples.
+
+    Of a learner with a reservoir it is `gradient_cosine`, the mean cosine between the gradient of an incoming batch and
+    that of all that is remembered, NaN while that is nothing. Of one that looks ahead it is also `meta_loss` `[K + 1]`,
+    the mean loss at theta_0 to theta_K on the meta-batch, incoming and replayed examples. All at the weights and rates
+    with which the task begins: no update is made.
+    """
+    setting, keywords = benchmark.setting, config.keywords
+    loss_fn = losses.task_loss(config.model(setting.num_classes).apply, setting.class_mask)
+
+    def probe(
+        seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array
+    ) -> dict[str, jax.Array]:
+        memory = getattr(state, "memory", None)
+        if (
+            not isinstance(memory, replay.Memory)
+            or memory.seen.ndim
+            or not hasattr(state, "params")
+        ):
+            return {}
+        floats = {**keywords, **seed.hyper}
+        rates = getattr(state, "lrs", floats.get("inner_lr"))
+        slots = jnp.arange(len(memory.y))
+        remembered = Batch(memory.x, memory.y, memory.task, slots < memory.seen)
+        of_memory = ravel_pytree(jax.grad(loss_fn)(state.params, remembered))[0]
+
+        def measure(inputs: tuple[jax.Array, jax.Array]) -> dict[str, jax.Array]:
+            key, rows = inputs
+            transform = jax.tree.map(lambda a: a[task], stream.transform)
+            x = benchmark.inputs.evaluation(images, stream.train.image[task, rows], transform)
+            y = stream.train.label[task, rows]
+            incoming = Batch(x, y, jnp.full_like(y, task), y >= 0)
+            of_batch = ravel_pytree(jax.grad(loss_fn)(state.params, incoming))[0]
+            norms = jnp.linalg.norm(of_batch) * jnp.linalg.norm(of_memory)
+            measured = {"gradient_cosine": jnp.vdot(of_batch, of_memory) / norms}
+            if config.learner in LOOKING_AHEAD:
+                trajectory = lookahead(
+                    loss_fn,
+                    state.params,
+                    rates,
+                    split(incoming, keywords["inner_steps"]),
+                    inner_lr_relu=keywords["inner_lr_relu"],
+                    inner_clip=floats["inner_clip"],
+                )
+                replayed = replay.sample(key, memory, keywords["replay_batch"])
+                meta_batch = replay.join(replayed, incoming)
+                at = [loss_fn(params, meta_batch) for params in (state.params, *trajectory)]
+                measured["meta_loss"] = jnp.stack(at)
+            return measured
+
+        size = setting.batch_size
+        count = min(_BATCHES, stream.train.image.shape[1] // size)
+        rows = jnp.arange(count * size).reshape(count, size)
+        keys = jax.random.split(jax.random.fold_in(jax.random.clone(seed.key), task), count)
+        return jax.tree.map(lambda a: a.mean(axis=0), jax.lax.map(measure, (keys, rows)))
 
     return probe
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from experiments.runs.config import Config
-from experiments.runs.probes import PROBES, Probe
+from experiments.runs.probes import PROBES, Probe, dynamics
 from lamaml_jax import loop, parallel
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.types import State
@@ -30,20 +30,25 @@ class Program(NamedTuple):
             `(state, log)` after its end. A part is trained when it is asked for.
         evaluate: `evaluate(state, first, stop) -> accuracy [S, T]`, on the host.
         probe: `probe(state, task) -> values [S]` by name, on the host.
+        measure: `measure(state, task) -> values [S, ...]` by name, on the host: those of `probes.dynamics`, and none
+            where there are no diagnostics.
         save: `save(state)` on the host.
         load: `load(saved)` back on the devices.
         log: The shapes of a task's log.
         probed: The names of what is probed.
+        measured: The shapes of what is measured.
     """
 
     start: State
     train: Callable[[State, int], Iterator[tuple[State, loop.TaskLog | None]]]
     evaluate: Callable[[State, int, int], np.ndarray]
     probe: HostProbe
+    measure: HostProbe
     save: Callable[[State], Any]
     load: Callable[[Any], State]
     log: loop.TaskLog
     probed: list[str]
+    measured: dict[str, tuple[int, ...]]
 
 
 class Clock(dict[str, float]):
@@ -57,7 +62,7 @@ class Clock(dict[str, float]):
         self[name] += time.perf_counter() - start
 
 
-def build(config: Config, benchmark: Benchmark, clock: Clock) -> Program:
+def build(config: Config, benchmark: Benchmark, clock: Clock, *, diagnose: bool = False) -> Program:
     """Compile a run's functions, and draw and initialise every seed; its clock shows what compiling took."""
     num_runs = len(config.runs())
     functions = config.make_run(benchmark)
@@ -120,13 +125,16 @@ def build(config: Config, benchmark: Benchmark, clock: Clock) -> Program:
         )
 
     probe, probed = probe_of(PROBES[config.probe](config, benchmark) if config.probe else None)
+    measure, measured = probe_of(dynamics(config, benchmark) if diagnose else None)
     return Program(
         start,
         train=train_in_parts if inside else train_whole,
         evaluate=evaluate_on_host,
         probe=probe,
+        measure=measure,
         save=lambda state: parallel.collect(state, num_runs),
         load=lambda saved: parallel.place(saved, mesh),
         log=log,
         probed=list(probed),
+        measured={name: (num_runs, *a.shape[1:]) for name, a in measured.items()},
     )

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from experiments.process import console
 from experiments.reporting.summary import summarise, title
-from experiments.runs import diagnostics, workdirs
+from experiments.runs import diagnostics, dynamics, workdirs
 from experiments.runs.config import Config
 from experiments.runs.program import Clock, Program, build
 from lamaml_jax import checkpoint, loop, metrics, parallel
@@ -36,7 +36,8 @@ def run(
         dataset: The images.
         workdir: Receives config.json, metrics.jsonl, results.npz, summary.json and the state after the last task (see
             `workdirs`).
-        diagnose: Keep all learnt rates as well (see `diagnostics`); the compiled programs are the same.
+        diagnose: Keep all learnt rates of the first seed, and measure how all seeds learn (see `diagnostics` and
+            `dynamics`). That is done between tasks: the programs that train and evaluate are the same.
 
     Returns:
         The summary, as in summary.json.
@@ -60,7 +61,8 @@ def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
         # An import that can fail in a user's surroundings.
         from experiments.reporting import pictures
 
-        drawn = pictures.draw_run(workdir, workdirs.read_results(workdir), title(config))
+        results, measured = workdirs.read_results(workdir), dynamics.read(workdir)
+        drawn = pictures.draw_run(workdir, results, title(config), measured)
     return drawn
 
 
@@ -77,7 +79,7 @@ def _train(
         total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr
     ) as bar:
         bar.set_postfix_str("compiling")
-        program = build(config, benchmark, clock)
+        program = build(config, benchmark, clock, diagnose=diagnose)
         record = _empty_record(config, benchmark, program)
         infos = sorted(program.log.infos)
         state, done = program.start, 0
@@ -92,8 +94,9 @@ def _train(
             with clock.on("eval"):
                 _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
         workdirs.write_metrics(workdir, record, done, rows, infos)
-        rates = diagnostics.begin(workdir, state, num_tasks) if diagnose else {}
-        diagnostics.keep(workdir, rates, state, done)
+        if diagnose:
+            keep = diagnostics.keeper(workdir, program, state, len(config.runs()), num_tasks)
+            keep(state, done, {})
         bar.initial = bar.n = done
         for task in range(done, num_stages):
             if record["diverged"].all():
@@ -101,6 +104,7 @@ def _train(
             row = rows[task]
             for name, values in program.probe(state, task).items():
                 record[name][:, task] = values
+            arriving = program.measure(state, task)
             state, log = _learn(program, record, clock, state, task)
             _note_training(record, log, task)
             # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
@@ -110,7 +114,8 @@ def _train(
                 accuracy = program.evaluate(state, first, stop)
             _note_accuracy(record, accuracy, row, first, stop)
             workdirs.write_metrics(workdir, record, task + 1, rows, infos)
-            diagnostics.keep(workdir, rates, state, row)
+            if diagnose:
+                keep(state, row, arriving)
             checkpoint.save(workdir / "state", task + 1, snapshot())
             bar.set_postfix_str(_progress(record, row))
             bar.update()

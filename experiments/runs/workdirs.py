@@ -1,8 +1,9 @@
 """The files of a run in its work directory.
 
 config.json describes the run, metrics.jsonl has a line per task and seed, results.npz holds all that was measured
-(accuracies as fractions), summary.json the final numbers (accuracies in percent), rates.npz all learnt rates where they
-were asked for (see `diagnostics`), state/ what resuming needs. Each is written whole or not at all.
+(accuracies as fractions), summary.json the final numbers (accuracies in percent), rates.npz all learnt rates and
+dynamics.npz how the run learns where they were asked for (see `diagnostics` and `dynamics`), state/ what resuming
+needs. Each is written whole or not at all.
 """
 
 import contextlib
@@ -25,10 +26,14 @@ PICTURE_MARK = {"Software": "lamaml_jax"}
 
 _PICTURES = (
     *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
-    "inside_tasks.png",
+    *("inside_tasks.png", "rate_histogram.png", "dynamics.png"),
 )
 # config.json comes last: where it is removed, nothing of its run is left.
-_FILES = ("summary.json", "results.npz", "rates.npz", "metrics.jsonl", *_PICTURES, "config.json")
+_FILES = (
+    *("summary.json", "results.npz", "rates.npz", "dynamics.npz", "metrics.jsonl"),
+    *_PICTURES,
+    "config.json",
+)
 
 
 @contextlib.contextmanager

@@ -3,14 +3,15 @@
 import os
 import pathlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import presets
 from experiments.reporting.summary import TITLES
-from experiments.runs import diagnostics, workdirs
+from experiments.runs import diagnostics, dynamics, workdirs
 from experiments.sweeps import results
 from experiments.sweeps.results import Sweep
 
@@ -28,6 +29,7 @@ class Run(NamedTuple):
         summary: As summary.json.
         results: As results.npz.
         rates: As `diagnostics.read_rates`.
+        dynamics: As `dynamics.read`.
     """
 
     folder: pathlib.Path
@@ -36,6 +38,7 @@ class Run(NamedTuple):
     summary: dict[str, Any]
     results: dict[str, np.ndarray]
     rates: dict[str, np.ndarray]
+    dynamics: Mapping[str, np.ndarray] = MappingProxyType({})
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -131,6 +134,7 @@ def read(folders: Sequence[pathlib.Path]) -> Found:
                 continue
             runs.append(_read(folder))
             runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
+            runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
         except (ValueError, OSError) as error:
             problems.append(str(error))
     if not runs and not sweeps:
@@ -184,6 +188,16 @@ def _read_rates(run: Run) -> dict[str, np.ndarray]:
     if any(array.ndim < 2 or len(array) != num_rows for array in rates.values()):
         raise ValueError(f"{run.folder / 'rates.npz'} is of another run; remove it.")
     return rates
+
+
+def _read_dynamics(run: Run) -> dict[str, np.ndarray]:
+    found = dynamics.read(run.folder)
+    measured = {name: array for name, array in found.items() if name in dynamics.OF_RUNS}
+    num_runs, num_rows, _ = run.results["accuracy"].shape
+    for name, array in measured.items():
+        if array.shape[:2] != (num_runs, num_rows - (name != "rate_histogram")):
+            raise ValueError(f"{run.folder / dynamics.FILE} is of another run; remove it.")
+    return found
 
 
 def _is_whole(results: dict[str, np.ndarray]) -> bool:
