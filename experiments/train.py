@@ -24,7 +24,7 @@ from absl import app, flags
 from experiments import presets
 from experiments.process import backend, console, options
 from experiments.reporting.summary import comparison_table, inside_table
-from experiments.runs import runner, workdirs
+from experiments.runs import events, runner, workdirs
 from experiments.runs.config import Config, make_config
 from lamaml_jax import hyper
 from lamaml_jax.learners import LEARNERS
@@ -55,6 +55,11 @@ _DIAGNOSTICS = flags.DEFINE_bool(
     "Keep all learnt rates of the first seed after every task, in rates.npz, and measure as each task arrives how all "
     "seeds learn it, in dynamics.npz; experiments.report pictures both",
 )
+_TENSORBOARD = flags.DEFINE_bool(
+    "tensorboard",
+    False,
+    "Write event files for TensorBoard as well, a folder per seed in tensorboard/; needs tensorboardX",
+)
 _OVERWRITE = flags.DEFINE_bool(
     "overwrite", False, "Remove what an earlier run has left in the work directory"
 )
@@ -76,6 +81,8 @@ def main(argv: Sequence[str]) -> None:
 
 
 def _run() -> None:
+    if _TENSORBOARD.value:
+        events.require()
     configs, left_out = _with_task_ids(_configs())
     root = options.workdir()
     dataset = options.dataset(configs[0].dataset)
@@ -88,7 +95,8 @@ def _run() -> None:
     pictures: list[pathlib.Path] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
         for config, folder in runs:
-            summaries.append(runner.run(config, dataset, folder, diagnose=_DIAGNOSTICS.value))
+            extras = {"diagnose": _DIAGNOSTICS.value, "tensorboard": _TENSORBOARD.value}
+            summaries.append(runner.run(config, dataset, folder, **extras))
             pictures += runner.draw(config, folder)
     print(comparison_table(summaries))
     if _EVAL_EVERY.value is not None:

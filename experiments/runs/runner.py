@@ -3,6 +3,7 @@
 Dimensions: S runs (seeds, of a sweep point by point), T tasks, L layers.
 """
 
+import contextlib
 import itertools
 import pathlib
 import sys
@@ -14,7 +15,7 @@ from tqdm import tqdm
 
 from experiments.process import console
 from experiments.reporting.summary import summarise, title
-from experiments.runs import diagnostics, dynamics, workdirs
+from experiments.runs import diagnostics, dynamics, events, workdirs
 from experiments.runs.config import Config
 from experiments.runs.program import Clock, Program, build
 from lamaml_jax import checkpoint, loop, metrics, parallel
@@ -27,7 +28,12 @@ Record = dict[str, np.ndarray]
 
 
 def run(
-    config: Config, dataset: ImageDataset, workdir: pathlib.Path, *, diagnose: bool = False
+    config: Config,
+    dataset: ImageDataset,
+    workdir: pathlib.Path,
+    *,
+    diagnose: bool = False,
+    tensorboard: bool = False,
 ) -> dict[str, Any]:
     """Train and evaluate all runs of a configuration, or go on where an earlier call was interrupted.
 
@@ -38,6 +44,7 @@ def run(
             `workdirs`).
         diagnose: Keep all learnt rates of the first seed, and measure how all seeds learn (see `diagnostics` and
             `dynamics`). That is done between tasks: the programs that train and evaluate are the same.
+        tensorboard: Write event files as well (see `events`).
 
     Returns:
         The summary, as in summary.json.
@@ -48,9 +55,10 @@ def run(
     workdirs.claim(workdir, config, dataset)
     summary = workdirs.read_summary(workdir)
     if summary is None:
-        summary = _train(config, dataset, workdir, diagnose)
-    elif diagnose:
-        print(f"note: {workdir} is finished; diagnostics are kept of runs only.", file=sys.stderr)
+        summary = _train(config, dataset, workdir, diagnose, tensorboard)
+    elif diagnose or tensorboard:
+        what = "diagnostics are kept" if diagnose else "event files are written"
+        print(f"note: {workdir} is finished; {what} of runs only.", file=sys.stderr)
     return summary
 
 
@@ -67,7 +75,7 @@ def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _train(
-    config: Config, dataset: ImageDataset, workdir: pathlib.Path, diagnose: bool
+    config: Config, dataset: ImageDataset, workdir: pathlib.Path, diagnose: bool, tensorboard: bool
 ) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
     num_tasks = benchmark.setting.num_tasks
@@ -75,9 +83,12 @@ def _train(
     num_stages = 1 if "mixed_stream" in config.needs() else num_tasks
     rows = [*range(1, num_stages), num_tasks]  # of the accuracy matrix, after each stage
     clock = Clock(compile=0.0, train=0.0, eval=0.0)
-    with tqdm(
-        total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr
-    ) as bar:
+    with (
+        contextlib.ExitStack() as stack,
+        tqdm(
+            total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr
+        ) as bar,
+    ):
         bar.set_postfix_str("compiling")
         program = build(config, benchmark, clock, diagnose=diagnose)
         record = _empty_record(config, benchmark, program)
@@ -94,6 +105,12 @@ def _train(
             with clock.on("eval"):
                 _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
         workdirs.write_metrics(workdir, record, done, rows, infos)
+        if tensorboard:
+            layers = metrics.layer_names(state.lrs) if "rate_mean" in record else []
+            write_events = stack.enter_context(
+                events.writing(workdir, config.seeds, rows, infos, layers)
+            )
+            write_events(record, done)
         if diagnose:
             keep = diagnostics.keeper(workdir, program, state, len(config.runs()), num_tasks)
             keep(state, done, {})
@@ -114,6 +131,8 @@ def _train(
                 accuracy = program.evaluate(state, first, stop)
             _note_accuracy(record, accuracy, row, first, stop)
             workdirs.write_metrics(workdir, record, task + 1, rows, infos)
+            if tensorboard:
+                write_events(record, task + 1)
             if diagnose:
                 keep(state, row, arriving)
             checkpoint.save(workdir / "state", task + 1, snapshot())

@@ -64,8 +64,10 @@ def reserve(
             for _, workdir in runs:
                 for path in _removable(workdir):
                     path.unlink()
-                with contextlib.suppress(OSError):
-                    (workdir / "state").rmdir()
+                folders = sorted(workdir.glob("tensorboard/seed_*"))
+                for folder in (workdir / "state", *folders, workdir / "tensorboard"):
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
         yield
 
 
@@ -180,17 +182,31 @@ def write_metrics(
     """
     with write_whole(workdir / "metrics.jsonl") as file:
         for task, row in zip(range(num_tasks_done), rows, strict=False):
-            accuracy = 100 * record["accuracy"][:, row, :row]
-            for i, seed in enumerate(record["seeds"]):
-                line = {
-                    "task": task + 1,
-                    "seed": int(seed),
-                    "accuracy": _number(accuracy[i, task]),
-                    "mean_accuracy_so_far": _number(accuracy[i].mean()),
-                    **{name: _number(record[name][i, task].mean()) for name in infos},
-                    "diverged": bool(np.isnan(accuracy[i, task])),
-                }
+            for line in lines_of_task(record, task, row, infos):
                 file.write(json.dumps(line).encode() + b"\n")
+
+
+def lines_of_task(
+    record: Mapping[str, np.ndarray], task: int, row: int, infos: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Return what metrics.jsonl says of a task, for each seed; `row` and `infos` are as in `write_metrics`."""
+    accuracy = 100 * record["accuracy"][:, row, :row]
+    return [
+        {
+            "task": task + 1,
+            "seed": int(seed),
+            "accuracy": _number(accuracy[i, task]),
+            "mean_accuracy_so_far": _number(accuracy[i].mean()),
+            **{name: _number(record[name][i, task].mean()) for name in infos},
+            "diverged": bool(np.isnan(accuracy[i, task])),
+        }
+        for i, seed in enumerate(record["seeds"])
+    ]
+
+
+def event_files(workdir: pathlib.Path) -> list[pathlib.Path]:
+    """Return the files that `events` has written."""
+    return sorted(workdir.glob("tensorboard/seed_*/events.out.tfevents.*"))
 
 
 def write_results(
@@ -252,7 +268,8 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
                 f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."
             )
     names = [name + ending for name in _FILES for ending in (PARTIAL, "")]
-    return [*states, *(path for name in names if _is_written(path := workdir / name))]
+    known = (path for name in names if _is_written(path := workdir / name))
+    return [*states, *event_files(workdir), *known]
 
 
 def _is_written(path: pathlib.Path) -> bool:
