@@ -2,15 +2,19 @@
 
 import contextlib
 import os
+import pathlib
 import types
 from collections.abc import Iterator
+from typing import Any
 
 import jax
+import pytest
 from absl import flags
 from absl.testing import flagsaver
 from helpers import compiling_quickly
 
 from experiments import train
+from lamaml_jax import checkpoint
 
 
 def users_environment() -> dict[str, str]:
@@ -33,6 +37,22 @@ def run_script(script: types.ModuleType, *arguments: str) -> None:
     with flagsaver.flagsaver(), compiling_quickly(), _keeping_programs():
         flags.FLAGS.unparse_flags()
         script.main(flags.FLAGS([script.__name__, *arguments]))
+
+
+class Stopped(Exception):
+    """A run was ended from without."""
+
+
+def stop_after(task: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """End the process, as it were, just after the state after some task is on disk."""
+    save = checkpoint.save
+
+    def save_and_stop(directory: pathlib.Path, step: int, tree: Any) -> None:
+        save(directory, step, tree)
+        if step == task:
+            raise Stopped
+
+    monkeypatch.setattr(checkpoint, "save", save_and_stop)
 
 
 @contextlib.contextmanager

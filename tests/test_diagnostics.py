@@ -3,17 +3,15 @@
 import pathlib
 import shutil
 import types
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from helpers import compiling_quickly
-from running import run_train
+from running import Stopped, run_train, stop_after
 
 from experiments.runs import diagnostics, runner, workdirs
 from experiments.runs.config import make_config
-from lamaml_jax import checkpoint
 from lamaml_jax.datasets import ImageDataset
 
 HALF = 2**-11  # the relative error of half precision
@@ -28,22 +26,6 @@ CONFIG = make_config(
 FLAGS = ("--packaged_mnist", "--num_tasks=3", "--samples_per_task=20")
 
 
-class _Stopped(Exception):
-    pass
-
-
-def _stop_after(task: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """End the process, as it were, just after the state after some task is on disk."""
-    save = checkpoint.save
-
-    def save_and_stop(directory: pathlib.Path, step: int, tree: Any) -> None:
-        save(directory, step, tree)
-        if step == task:
-            raise _Stopped
-
-    monkeypatch.setattr(checkpoint, "save", save_and_stop)
-
-
 @pytest.fixture(scope="module")
 def runs(
     mnist: ImageDataset, tmp_path_factory: pytest.TempPathFactory
@@ -51,8 +33,8 @@ def runs(
     """The same run with diagnostics, interrupted and gone on with, and without."""
     kept, plain = (tmp_path_factory.mktemp(name) for name in ("kept", "plain"))
     with compiling_quickly():
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(_Stopped):
-            _stop_after(2, patch)
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Stopped):
+            stop_after(2, patch)
             runner.run(CONFIG, mnist, kept, diagnose=True)
         runner.run(CONFIG, mnist, kept, diagnose=True)
         runner.run(CONFIG, mnist, plain)

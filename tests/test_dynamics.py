@@ -8,8 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from running import run_train
-from test_diagnostics import TINY, _stop_after, _Stopped
+from running import Stopped, run_train, stop_after
 from test_split_runs import photographs, small
 
 from experiments.runs import dynamics, probes, program, workdirs
@@ -22,7 +21,10 @@ from lamaml_jax.updates import lookahead, split
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 
-FAST = (*TINY, "--set=lr_lr=1")  # rates that get below zero
+FAST = (
+    *("--learner=la_er", "--packaged_mnist", "--smoke", "--samples_per_task=20"),
+    "--set=lr_lr=1",  # for rates that get below zero
+)
 
 
 @pytest.fixture(scope="module")
@@ -57,8 +59,8 @@ def test_a_rate_falls_into_the_bin_up_to_its_value() -> None:
 def test_interrupted_run_keeps_all(
     run: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(_Stopped):
-        _stop_after(2, patch)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(2, patch)
         run_train(*FAST, f"--workdir={tmp_path}", "--diagnostics")
     run_train(*FAST, f"--workdir={tmp_path}", "--diagnostics")
     whole, kept = dynamics.read(run), dynamics.read(tmp_path)

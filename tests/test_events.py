@@ -8,11 +8,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from running import run_train
+from running import Stopped, run_train, stop_after
 from tensorboardX.proto.event_pb2 import Event
-from test_diagnostics import TINY, _stop_after, _Stopped
 
 from experiments.runs import workdirs
+
+TINY = ("--learner=la_er", "--packaged_mnist", "--smoke", "--samples_per_task=20")
 
 
 def scalars(folder: pathlib.Path) -> Counter[tuple[str, int, float]]:
@@ -31,8 +32,8 @@ def scalars(folder: pathlib.Path) -> Counter[tuple[str, int, float]]:
 def test_event_files_hold_what_was_measured_once(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch, pytest.raises(_Stopped):
-        _stop_after(2, patch)
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        stop_after(2, patch)
         run_train(*TINY, f"--workdir={tmp_path}", "--tensorboard")
     assert {step for _, step, _ in scalars(tmp_path / "tensorboard" / "seed_1")} == {1, 2}
     run_train(*TINY, f"--workdir={tmp_path}", "--tensorboard")
