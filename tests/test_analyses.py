@@ -213,8 +213,8 @@ def test_accuracy_is_shown_against_both_costs(
     with (tmp_path / "time_accuracy.csv").open() as file:
         once, twice = csv.DictReader(file)
     assert (once["glances"], twice["glances"]) == ("1", "2")
-    assert int(twice["example_gradients"]) == 2 * int(once["example_gradients"]) > 0
-    assert float(once["train_seconds"]) > 0 and (tmp_path / "time_accuracy.png").exists()
+    assert int(twice["example-gradients"]) == 2 * int(once["example-gradients"]) > 0
+    assert float(once["train seconds"]) > 0 and (tmp_path / "time_accuracy.png").exists()
     assert "| ER | 1 |" in capsys.readouterr().out
 
 

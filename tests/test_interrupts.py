@@ -11,7 +11,7 @@ import pytest
 
 from experiments.process import startup
 
-ROOT = pathlib.Path(startup.__file__).parents[1]
+ROOT = pathlib.Path(startup.__file__).parents[2]
 WITH_INTERRUPTS = """
 import os, runpy, signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -26,7 +26,10 @@ runpy.run_path(script, run_name="__main__")
 """
 
 
-@pytest.mark.parametrize("script", ["train", "tune", "demo", "collect", "storage_table"])
+SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("[a-z]*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_an_interrupt_of_imports_is_told_in_one_sentence(script: str) -> None:
     path = str(ROOT / "experiments" / f"{script}.py")
     command = [sys.executable, "-c", WITH_INTERRUPTS, "jax", path]

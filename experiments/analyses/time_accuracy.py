@@ -33,9 +33,7 @@ def table(curves: Mapping[str, Curve]) -> list[list[str]]:
     for learner, (sweep, gradients) in curves.items():
         for p, (value,) in enumerate(sweep.points):
             seconds = f"{sweep.train_seconds[p]:.2f}", f"{sweep.compile_seconds[p]:.1f}"
-            rows.append(
-                [TITLES[learner], value, sweep.cell("ra", p), *seconds, f"{gradients[p]:,}"]
-            )
+            rows.append([TITLES[learner], value, sweep.cell("ra", p), *seconds, str(gradients[p])])
     return rows
 
 
