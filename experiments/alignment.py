@@ -25,7 +25,7 @@ import numpy as np
 from absl import app
 
 from experiments.analyses import alignment
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.reporting.summary import TITLES
@@ -38,9 +38,7 @@ _LAST = 11  # the paper's last task
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the learners."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value, options.num_seeds(5))
+    options.set_up(lambda: options.num_seeds(5))
     main(argv)
 
 

@@ -25,7 +25,7 @@ if __name__ == "__main__":
 from absl import app, flags
 
 from experiments.analyses import equivalence
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.runs import workdirs
@@ -36,9 +36,7 @@ _STEPS = flags.DEFINE_list("inner_steps", ["1", "5"], "Numbers of inner steps to
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and compute the gaps."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value, 1)
+    options.set_up(lambda: 1)
     main(argv)
 
 

@@ -21,7 +21,7 @@ if __name__ == "__main__":
 from absl import app, flags
 
 from experiments.analyses import robustness
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.reporting.summary import TITLES
@@ -39,9 +39,7 @@ _GRID_SIZE = flags.DEFINE_integer(
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the sweeps."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value)
+    options.set_up()
     main(argv)
 
 

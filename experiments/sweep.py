@@ -21,7 +21,7 @@ if __name__ == "__main__":
 
 from absl import app, flags
 
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting.summary import comparison_table
 from experiments.sweeps import command, grid
 
@@ -45,9 +45,7 @@ _REPORT_SEEDS = flags.DEFINE_integer("report_seeds", 5, "Seeds of that run", low
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the sweep."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value)
+    options.set_up()
     main(argv)
 
 

@@ -25,7 +25,7 @@ from absl import app, flags
 
 from experiments.analyses import time_accuracy
 from experiments.analyses.cost import gradients_per_run
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.runs.config import Config, make_config
@@ -39,9 +39,7 @@ _PASSES = flags.DEFINE_list(
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the learners."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value, options.num_seeds(3))
+    options.set_up(lambda: options.num_seeds(3))
     main(argv)
 
 

@@ -22,7 +22,7 @@ if __name__ == "__main__":
 from absl import app, flags
 
 from experiments import presets
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
 from experiments.runs import events, runner, workdirs
 from experiments.runs.config import Config, make_config
@@ -67,9 +67,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run what the flags say."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value, _num_seeds())
+    options.set_up(_num_seeds)
     main(argv)
 
 

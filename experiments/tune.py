@@ -19,16 +19,14 @@ if __name__ == "__main__":
 from absl import app
 
 from experiments.presets.grids import GRIDS
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.sweeps import command, grid
 from lamaml_jax import hyper
 
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the grids."""
-    console.prepare()
-    with console.plain_errors():
-        backend.configure(options.BENCHMARK.value)
+    options.set_up()
     main(argv)
 
 

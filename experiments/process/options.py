@@ -1,13 +1,13 @@
 """The flags that scripts share: which stream of tasks and network, how many seeds, which data, and where results go."""
 
 import pathlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from absl import flags
 
 from experiments import presets
-from experiments.process import console
+from experiments.process import backend, console
 from lamaml_jax import LEARNERS, datasets, hyper
 
 BENCHMARK = flags.DEFINE_string(
@@ -108,6 +108,17 @@ _NETWORK = {
         "Split benchmarks: as patches times a matrix (the default), or by JAX's own function",
     ),
 }
+
+
+def set_up(num_runs: Callable[[], int] | None = None) -> None:
+    """Set the process of a script up, before it computes; a flag that is wrong ends it with one sentence.
+
+    Args:
+        num_runs: How many runs there are side by side, read from the flags; None stands for as many as there are cores.
+    """
+    console.prepare()
+    with console.plain_errors():
+        backend.configure(BENCHMARK.value, None if num_runs is None else num_runs())
 
 
 def refuse_arguments(argv: Iterable[str]) -> None:
