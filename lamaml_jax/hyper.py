@@ -37,7 +37,7 @@ def parse(factory: Callable[..., Any], assignments: Iterable[str]) -> dict[str, 
         if not equals:
             raise ValueError(f"{text!r} is not of the form name=value.")
         if name not in kinds:
-            raise ValueError(unknown(f"setting of {factory.__name__}", name, kinds))
+            raise ValueError(unknown(f"setting of {name_of(factory)}", name, kinds))
         values[name] = _read(name, value, kinds[name])
     return values
 
@@ -61,7 +61,7 @@ def part_floats(
     kinds = _kinds(factory)
     for name in keywords:
         if name not in kinds:
-            raise ValueError(unknown(f"setting of {factory.__name__}", name, kinds))
+            raise ValueError(unknown(f"setting of {name_of(factory)}", name, kinds))
     parameters = inspect.signature(factory).parameters
     values = {name: keywords.get(name, parameters[name].default) for name in kinds}
     floats = {n: v for n, v in values.items() if _range(kinds[n]) and v is not None}
@@ -80,6 +80,17 @@ def check_floats(factory: Callable[..., Any], keywords: Mapping[str, Any]) -> No
     for name, value in keywords.items():
         if name in kinds and _range(kinds[name]) and not isinstance(value, jax.core.Tracer):
             _check_float(name, value, kinds[name])
+
+
+def name_of(factory: Callable[..., Any]) -> str:
+    """Return what messages call a factory."""
+    named = factory.func if isinstance(factory, functools.partial) else factory
+    return getattr(named, "__name__", type(named).__name__)
+
+
+def is_float(factory: Callable[..., Any], name: str) -> bool:
+    """Return whether a keyword of a factory is a float, which may be traced and swept."""
+    return _range(_kinds(factory).get(name)) is not None
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -135,7 +146,12 @@ def _range(kind: Any) -> Range | None:
         for extra in getattr(member, "__metadata__", ()):
             if isinstance(extra, Range):
                 return extra
+        if member is float:
+            return _ANY
     return None
+
+
+_ANY = Range("a finite number", lambda v: True)
 
 
 def _read(name: str, text: str, kind: Any) -> Any:

@@ -7,15 +7,19 @@ key, the task, the epoch and the step, never from how often something was called
 Tasks may so be trained in any order; one that is trained again is shown again in the same order and with the same
 draws.
 
+Where tasks are of unequal size, N and M are the largest one's, and a smaller one has fewer batches; the last of each
+epoch is padded.
+
 Dimensions: T tasks, N training and M evaluation examples per task, B batch, L layers.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from lamaml_jax.losses import num_correct
 from lamaml_jax.metrics import rate_summary
@@ -45,7 +49,7 @@ class TaskLog(NamedTuple):
     """What training on one task reports.
 
     Attributes:
-        infos: The learner's infos, each `[epochs * batches_per_epoch]`.
+        infos: The learner's infos, each `[epochs * batches_per_epoch]`, NaN beyond the batches of a smaller task.
         rates: For learnable rates the mean `[L]` and the share at or below zero `[L]` per layer after the task.
         finite: Whether all numbers in state and infos are finite.
     """
@@ -63,7 +67,8 @@ class Run(NamedTuple):
         init: `init(seed, stream, images) -> state`.
         train_task: `train_task(seed, stream, state, images, task) -> (state, TaskLog)`.
         evaluate: `evaluate(seed, stream, state, images, first, stop) -> accuracy [T]` in [0, 1] on the tasks from
-            `first` up to `stop`, NaN elsewhere and where a run has diverged: where scores are not finite.
+            `first` up to `stop`, NaN elsewhere and where a run has diverged: where scores are not finite. Under a loss
+            of the stream's own it is its mean instead.
         train_steps: `train_steps(seed, stream, state, images, task, first, stop) -> (state, infos)`, which trains on
             the batches from `first` up to `stop` of the task's `epochs * batches_per_epoch`; infos as in `TaskLog`,
             zero for all other batches.
@@ -76,7 +81,7 @@ class Run(NamedTuple):
     draw_stream: Callable[[Seed], Stream]
     init: Callable[[Seed, Stream, jax.Array], State]
     train_task: Callable[[Seed, Stream, State, jax.Array, jax.Array], tuple[State, TaskLog]]
-    evaluate: Callable[[Seed, Stream, State, jax.Array, jax.Array, jax.Array], jax.Array]
+    evaluate: Callable[..., jax.Array]
     train_steps: Callable[..., tuple[State, Info]]
     end_task: Callable[..., tuple[State, LayerRates | None, jax.Array]]
 
@@ -93,6 +98,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         The functions, none of them compiled; `parallel.over_runs` compiles them for many seeds.
     """
     setting = benchmark.setting
+    sizes = _Sizes.of(benchmark)
 
     def draw_stream(seed: Seed) -> Stream:
         own = seed if seed.stream_key is None else seed._replace(key=seed.stream_key)
@@ -107,10 +113,16 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
     def train_task(
         seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array
     ) -> tuple[State, TaskLog]:
-        num_steps = setting.epochs * -(-_num_rows(build(seed.hyper), stream) // setting.batch_size)
+        mixed = "mixed_stream" in build(seed.hyper).needs
+        num_steps = setting.epochs * sizes.num_batches(stream, task, mixed=mixed)
         state, infos = train_steps(seed, stream, state, images, task, 0, num_steps)
         state, rates, _ = end_task(seed, stream, state, images, task)
-        return state, TaskLog(infos, rates, _all_finite((state, infos)))
+        finite = _all_finite((state, infos))
+        if sizes.train is not None:
+            infos = jax.tree.map(
+                lambda a: jnp.where(jnp.arange(len(a)) < num_steps, a, jnp.nan), infos
+            )
+        return state, TaskLog(infos, rates, finite)
 
     def train_steps(
         seed: Seed,
@@ -123,14 +135,15 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
     ) -> tuple[State, Info]:
         learner = build(seed.hyper)
         mixed = "mixed_stream" in learner.needs
-        num_rows = _num_rows(learner, stream)
-        per_epoch = -(-num_rows // setting.batch_size)
         key_epochs, _, _ = _task_keys(seed, task)
+        is_example = sizes.is_example(stream, task, mixed=mixed)
+        per_epoch = sizes.num_batches(stream, task, mixed=mixed)
 
         def draw_epoch(epoch: jax.Array) -> tuple[jax.Array, ...]:
             key_epoch = jax.random.fold_in(key_epochs, epoch)
             key_order, key_steps, key_inputs = jax.random.split(key_epoch, 3)
-            return key_steps, key_inputs, *_shuffled_rows(key_order, num_rows, setting.batch_size)
+            order = key_order if not benchmark.is_sequence else None
+            return key_steps, key_inputs, *_ordered_rows(order, is_example, setting.batch_size)
 
         key_steps, key_inputs, rows, valid = jax.lax.map(draw_epoch, jnp.arange(setting.epochs))
 
@@ -142,7 +155,11 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
                 batch = _mixed_batch(key, benchmark, stream, images, *chosen)
             else:
                 batch = _batch(key, benchmark, stream, images, task, *chosen)
-            batch = batch._replace(first_epoch=epoch == 0, progress=step / per_epoch)
+            batch = batch._replace(
+                first_epoch=epoch == 0,
+                progress=step / per_epoch,
+                num_batches=None if isinstance(per_epoch, int) else per_epoch,
+            )
             return learner.update(jax.random.fold_in(key_steps[epoch], step), state, batch)
 
         def train_and_note(place: jax.Array, carry: tuple[State, Info]) -> tuple[State, Info]:
@@ -151,7 +168,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
             return state, noted
 
         _, info = jax.eval_shape(train_batch, state, jnp.int32(0))
-        nothing = jax.tree.map(lambda a: jnp.zeros(setting.epochs * per_epoch, a.dtype), info)
+        nothing = jax.tree.map(lambda a: jnp.zeros(rows.shape[0] * rows.shape[1], a.dtype), info)
         # Bounds that are not traced make a loop of known length.
         return jax.lax.fori_loop(first, stop, train_and_note, (state, nothing))
 
@@ -161,8 +178,9 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         learner, data = build(seed.hyper), None
         _, key_end, key_data = _task_keys(seed, task)
         if "task_data" in learner.needs:
-            rows = jnp.arange(stream.train.image.shape[1])
-            data = _batch(key_data, benchmark, stream, images, task, rows, rows >= 0)
+            is_example = sizes.is_example(stream, task, mixed=False)
+            rows = jnp.arange(len(is_example))
+            data = _batch(key_data, benchmark, stream, images, task, rows, jnp.asarray(is_example))
         state = learner.end_task(key_end, state, data)
         lrs = getattr(state, "lrs", None)
         return state, None if lrs is None else rate_summary(lrs), _all_finite(state)
@@ -176,33 +194,43 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         stop: jax.Array,
     ) -> jax.Array:
         learner = build(seed.hyper)
-        num_examples = stream.test.image.shape[1]
+        most = stream.test.image.shape[1]
+        rows = _in_batches(jnp.arange(most), min(eval_batch, most), -1)
 
         def accuracy(task: jax.Array) -> jax.Array:
             transform = jax.tree.map(lambda a: a[task], stream.transform)
-            image = _in_batches(stream.test.image[task], eval_batch, 0)
-            label = _in_batches(stream.test.label[task], eval_batch, -1)
-            keys = jax.random.split(jax.random.fold_in(_keys(seed)[3], task), len(image))
+            num_examples = most if sizes.test is None else jnp.asarray(sizes.test)[task]
+            keys = jax.random.split(evaluation_key(seed, task), len(rows))
 
-            def count(
-                sofar: tuple[jax.Array, jax.Array],
-                inputs: tuple[chex.PRNGKey, jax.Array, jax.Array],
-            ) -> tuple[tuple[jax.Array, jax.Array], None]:
-                key, image, label = inputs
+            def count(i: jax.Array, sofar: tuple[jax.Array, jax.Array]) -> Any:
+                valid = (rows[i] >= 0) & (rows[i] < num_examples)
+                row = jnp.maximum(rows[i], 0)
+                image, label = stream.test.image[task, row], stream.test.label[task, row]
                 x = benchmark.inputs.evaluation(images, image, transform)
-                scores = learner.predict(state, x, task, key)
+                # Each part takes a key of its own, which jax_debug_key_reuse cannot see in a loop.
+                scores = learner.predict(state, x, task, jax.random.clone(keys[i]))
+                if setting.loss is None:
+                    gained = num_correct(scores, jnp.where(valid, label, -1))
+                else:
+                    gained = jnp.where(valid, setting.loss(scores, label), 0).sum()
                 # Other heads' scores are minus infinity; the highest is not finite where the own head's are not.
-                finite = jnp.isfinite(scores.max(axis=-1)) | (label < 0)
-                return (sofar[0] + num_correct(scores, label), sofar[1] & finite.all()), None
+                finite = jnp.isfinite(scores.max(axis=-1)) | ~valid
+                return sofar[0] + gained, sofar[1] & finite.all()
 
-            nothing = (jnp.int32(0), jnp.asarray(True))
-            (correct, finite), _ = jax.lax.scan(count, nothing, (keys, image, label))
-            return jnp.where(finite, correct / num_examples, jnp.nan)
+            num_parts = len(rows) if sizes.test is None else -(-num_examples // rows.shape[1])
+            nothing = jnp.zeros((), jnp.int32 if setting.loss is None else jnp.float32)
+            total, finite = jax.lax.fori_loop(0, num_parts, count, (nothing, jnp.asarray(True)))
+            return jnp.where(finite, total / num_examples, jnp.nan)
 
         row = jnp.full(setting.num_tasks, jnp.nan)
         return jax.lax.fori_loop(first, stop, lambda i, row: row.at[i].set(accuracy(i)), row)
 
     return Run(draw_stream, init, train_task, evaluate, train_steps, end_task)
+
+
+def evaluation_key(seed: Seed, task: jax.Array | int) -> jax.Array:
+    """Return the key of what a run's predictions on a task draw."""
+    return jax.random.fold_in(_keys(seed)[3], task)
 
 
 def _keys(seed: Seed) -> jax.Array:
@@ -212,10 +240,33 @@ def _keys(seed: Seed) -> jax.Array:
     return jax.random.split(jax.random.clone(seed.key), 4)
 
 
-def _num_rows(learner: Learner, stream: Stream) -> int:
-    """Return the examples of an epoch."""
-    images = stream.train.image
-    return images.size if "mixed_stream" in learner.needs else images.shape[1]
+class _Sizes(NamedTuple):
+    """How many examples tasks have, None where they are as many as their stream has room for."""
+
+    train: np.ndarray | None
+    test: np.ndarray | None
+    batch_size: int
+
+    @classmethod
+    def of(cls, benchmark: Benchmark) -> "_Sizes":
+        of_parts = (benchmark.train_sizes, benchmark.test_sizes)
+        train, test = (None if sizes is None else np.array(sizes, np.int32) for sizes in of_parts)
+        return cls(train, test, benchmark.setting.batch_size)
+
+    def is_example(self, stream: Stream, task: jax.Array, *, mixed: bool) -> jax.Array | np.ndarray:
+        """Return which rows of an epoch are examples; those of a mixed stream count through all tasks."""
+        num_tasks, most = stream.train.image.shape
+        if self.train is None:
+            return np.ones(num_tasks * most if mixed else most, bool)
+        if mixed:
+            return (np.arange(most) < self.train[:, None]).ravel()
+        return jnp.arange(most) < jnp.asarray(self.train)[task]
+
+    def num_batches(self, stream: Stream, task: jax.Array, *, mixed: bool) -> jax.Array | int:
+        """Return the batches of an epoch."""
+        if self.train is not None and not mixed:
+            return -(-jnp.asarray(self.train)[task] // self.batch_size)
+        return -(-int(self.is_example(stream, task, mixed=mixed).sum()) // self.batch_size)
 
 
 def _task_keys(seed: Seed, task: jax.Array) -> jax.Array:
@@ -234,8 +285,8 @@ def _batch(
 ) -> Batch:
     transform = jax.tree.map(lambda a: a[task], stream.transform)
     x = benchmark.inputs.training(key, images, stream.train.image[task, rows], transform)
-    y = stream.train.label[task, rows]
-    return Batch(x, y, jnp.broadcast_to(task, y.shape), valid)
+    y, of = stream.train.label[task, rows], stream.train.task
+    return Batch(x, y, jnp.broadcast_to(task, rows.shape) if of is None else of[task, rows], valid)
 
 
 def _mixed_batch(
@@ -257,11 +308,16 @@ def _mixed_batch(
     return jax.vmap(example)(jax.random.split(key, len(rows)), rows, valid)
 
 
-def _shuffled_rows(
-    key: chex.PRNGKey, num_rows: int, batch_size: int
+def _ordered_rows(
+    key: chex.PRNGKey | None, is_example: jax.Array | np.ndarray, batch_size: int
 ) -> tuple[jax.Array, jax.Array]:
-    """Return a random order of the rows in batches, and which of its entries are not padding."""
-    order = _in_batches(jax.random.permutation(key, num_rows), batch_size, -1)
+    """Return the rows in batches, padding last, and which of the entries are examples; shuffled if there is a key."""
+    num_rows = len(is_example)
+    order = jnp.arange(num_rows) if key is None else jax.random.permutation(key, num_rows)
+    if not isinstance(is_example, np.ndarray) or not is_example.all():
+        of_order = jnp.asarray(is_example)[order]
+        order = jnp.where(of_order, order, -1)[jnp.argsort(~of_order, stable=True)]
+    order = _in_batches(order, batch_size, -1)
     return jnp.maximum(order, 0), order >= 0
 
 
@@ -270,5 +326,4 @@ def _all_finite(tree: chex.ArrayTree) -> jax.Array:
 
 
 def _in_batches(values: jax.Array, size: int, fill: int) -> jax.Array:
-    size = min(size, len(values))
     return jnp.pad(values, (0, -len(values) % size), constant_values=fill).reshape(-1, size)

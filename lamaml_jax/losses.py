@@ -12,31 +12,43 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from lamaml_jax.types import Apply, Batch, Params, Predict, State
+from lamaml_jax.types import Apply, Batch, Params, Predict, Setting, State
 
 LossFn: TypeAlias = Callable[[Params, Batch], jax.Array]
 
 
-def task_loss(apply: Apply, class_mask: np.ndarray) -> LossFn:
-    """Return the mean cross-entropy of a batch, each example over its own task's outputs.
+def task_loss(apply: Apply, setting: Setting) -> LossFn:
+    """Return the mean loss of a batch: the stream's own, or the cross-entropy over each example's task's outputs.
 
     Args:
         apply: The network, `apply(params, x) -> logits [B, C]`.
-        class_mask: bool `[T, C]`, the outputs of each task's head.
+        setting: The stream's static facts, whose heads and `loss` are taken.
 
     Returns:
         `loss(params, batch) -> scalar`, the mean over the valid examples; 0 where none is valid.
     """
-    masks = None if class_mask.all() else jnp.asarray(class_mask)
+    per_example, masks = setting.loss, _masks(setting.class_mask)
 
     def loss(params: Params, batch: Batch) -> jax.Array:
-        logits = apply(params, batch.x)
+        outputs = apply(params, batch.x)
+        if per_example is not None:
+            return mean_over_valid(per_example(outputs, batch.y), batch.valid)
         labels = jnp.where(batch.valid, batch.y, 0)
         mask = None if masks is None else masks[batch.task]
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels, where=mask)
+        losses = optax.softmax_cross_entropy_with_integer_labels(outputs, labels, where=mask)
         return mean_over_valid(losses, batch.valid)
 
     return loss
+
+
+def require_classes(learner: str, setting: Setting) -> None:
+    """Check that a stream has classes, for a method that means nothing without.
+
+    Raises:
+        ValueError: The stream has a loss of its own.
+    """
+    if setting.loss is not None:
+        raise ValueError(f"loss is given; it must be None for {learner}, which classifies.")
 
 
 def mean_over_valid(values: jax.Array, valid: jax.Array) -> jax.Array:
@@ -58,11 +70,15 @@ def task_predict(apply: Apply, class_mask: np.ndarray) -> Predict:
 
 def task_scores(logits: jax.Array, class_mask: np.ndarray, task: jax.Array) -> jax.Array:
     """Return `logits [B, C]` with the outputs of other heads than `task`'s at minus infinity."""
-    if class_mask.all():
-        return logits
-    return jnp.where(jnp.asarray(class_mask)[task], logits, -jnp.inf)
+    masks = _masks(class_mask)
+    return logits if masks is None else jnp.where(masks[task], logits, -jnp.inf)
 
 
 def num_correct(scores: jax.Array, labels: jax.Array) -> jax.Array:
     """Count the rows of `scores [B, C]` whose highest entry is at `labels [B]`; a label of -1 never counts."""
     return jnp.sum(scores.argmax(axis=-1) == labels, dtype=jnp.int32)
+
+
+def _masks(class_mask: np.ndarray) -> jax.Array | None:
+    """Return the heads' masks, or None where all tasks share all outputs."""
+    return None if class_mask.all() else jnp.asarray(class_mask)

@@ -3,7 +3,7 @@
 Dimensions: T tasks, B batch, C classes.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Protocol, TypeAlias
 
 import chex
@@ -31,6 +31,9 @@ NonNegative: TypeAlias = Annotated[
 Positive: TypeAlias = Annotated[float | jax.Array, Range("a finite number > 0", lambda v: v > 0)]
 
 
+Loss: TypeAlias = Callable[[jax.Array, jax.Array], jax.Array]
+
+
 class Setting(NamedTuple):
     """Static facts of a stream, known before anything is traced.
 
@@ -39,8 +42,10 @@ class Setting(NamedTuple):
         num_classes: C, the outputs of the network over all heads.
         class_mask: bool `[T, C]`, the outputs that belong to each task's head.
         batch_size: B, examples that arrive at once.
-        batches_per_epoch: Incoming batches in one pass over a task.
+        batches_per_epoch: Incoming batches in one pass over a task, the longest where tasks are not equally long.
         epochs: Passes over each task; 1 is the single-pass protocol.
+        loss: What is minimised of every example, `loss(outputs [B, C], y [B, ...]) -> [B]`; None stands for the
+            cross-entropy over the outputs of the example's task. Under another loss all tasks share all outputs.
     """
 
     num_tasks: int
@@ -49,6 +54,7 @@ class Setting(NamedTuple):
     batch_size: int
     batches_per_epoch: int
     epochs: int = 1
+    loss: Loss | None = None
 
 
 class Batch(NamedTuple):
@@ -58,12 +64,15 @@ class Batch(NamedTuple):
 
     Attributes:
         x: Inputs `[B, ...]`.
-        y: Labels `[B]`, counted over all heads, in `[0, C)` and of the example's own task's head.
+        y: Labels `[B]`, counted over all heads, in `[0, C)` and of the example's own task's head; under a loss of the
+            stream's own whatever that compares outputs with, `[B, ...]`.
         task: Task ids `[B]` in `[0, T)`.
         valid: bool `[B]`; an invalid row is padding, which comes last, and changes nothing.
         first_epoch: bool scalar: these examples are seen for the first time.
         progress: Scalar in [0, 1), the share of the epoch that lies behind; None lets methods that anneal within an
             epoch (HAT) count batches themselves.
+        num_batches: int scalar, the batches of this task's epoch; None where that is the setting's
+            `batches_per_epoch`, as in all streams whose tasks are equally long.
     """
 
     x: jax.Array
@@ -72,6 +81,7 @@ class Batch(NamedTuple):
     valid: jax.Array
     first_epoch: jax.Array | bool = True
     progress: jax.Array | float | None = None
+    num_batches: jax.Array | int | None = None
 
 
 class Apply(Protocol):
@@ -95,6 +105,7 @@ class Model(NamedTuple):
         gate_params: `gate_params(params, gates) -> tree like params`, which parameter belongs to which gates: the
             smaller gate of the two units that a weight joins, and a bias's unit's gate. An input counts as a gate
             of 1, an output as one of 0. For methods that protect the parameters of masked units.
+        source: The name and arguments of the function of `networks` that made it, for files; None of one's own.
     """
 
     init: Callable[[chex.PRNGKey, jax.Array], Params]
@@ -102,6 +113,7 @@ class Model(NamedTuple):
     features: Callable[[Params, jax.Array], jax.Array] | None = None
     gate_sizes: tuple[int, ...] = ()
     gate_params: Callable[[Params, Gates], Params] | None = None
+    source: Mapping[str, Any] | None = None
 
 
 class Predict(Protocol):
@@ -134,8 +146,9 @@ class Learner(NamedTuple):
         predict: `predict(state, x, task, key=None) -> scores [B, C]`.
         end_task: `end_task(key, state, data) -> state`, the identity unless the method consolidates. `data` is the
             task's training data as one `Batch` if `needs` has "task_data", else None.
-        needs: What the method needs of a stream, a subset of {"task_id", "task_data", "mixed_stream"}: the true task
-            at test, all of a task's training data at its end, and all tasks shuffled together instead of in order.
+        needs: What the method needs of a stream, a subset of {"task_id", "task_data", "one_task", "mixed_stream"}: the
+            true task at test, all of a task's training data at its end, batches of one task each, and all tasks
+            shuffled together instead of in order.
     """
 
     init: Callable[[chex.PRNGKey, Batch], State]

@@ -75,7 +75,7 @@ def double(batch: Batch) -> Batch:
 @functools.partial(jax.jit, static_argnames=("per_task", "model"))
 def gradient(params: Any, batch: Batch, per_task: bool = False, model: Model = MODEL) -> jax.Array:
     setting = PER_TASK if per_task else SHARED
-    grads = jax.grad(losses.task_loss(model.apply, setting.class_mask))(params, batch)
+    grads = jax.grad(losses.task_loss(model.apply, setting))(params, batch)
     return jnp.concatenate([leaf.ravel() for leaf in jax.tree.leaves(grads)])
 
 

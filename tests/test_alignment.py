@@ -14,7 +14,7 @@ from lamaml_jax.analysis import OldAndNew, gradient_alignment, old_and_new
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-LOSS = losses.task_loss(MODEL.apply, SETTING.class_mask)
+LOSS = losses.task_loss(MODEL.apply, SETTING)
 TASKS = range(3)
 
 

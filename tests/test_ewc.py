@@ -129,7 +129,7 @@ def test_two_sums_replace_the_fishers_of_all_tasks(
     lr = 0.1
     learner = ewc(MODEL, SETTING, lr=lr, penalty=penalty, fisher=fisher, clip_norm=clip_norm)
     update, end_task = jax.jit(learner.update), jax.jit(learner.end_task)
-    loss_and_grad = jax.jit(jax.value_and_grad(losses.task_loss(MODEL.apply, SETTING.class_mask)))
+    loss_and_grad = jax.jit(jax.value_and_grad(losses.task_loss(MODEL.apply, SETTING)))
     state = learner.init(KEY, make_batch(0))
     stored: list[tuple[Any, Any]] = []
 

@@ -144,7 +144,7 @@ def reference_step(
             h = jax.nn.relu(h @ params["Dense_1"]["kernel"] + params["Dense_1"]["bias"]) * gates[1]
             return h @ params["Dense_2"]["kernel"] + params["Dense_2"]["bias"]
 
-        entropy = losses.task_loss(apply, SETTING.class_mask)(params, batch)
+        entropy = losses.task_loss(apply, SETTING)(params, batch)
         return entropy + sparsity * (jnp.concatenate(gates) * (1 - mask)).sum() / (1 - mask).sum()
 
     embedding = [e[task] for e in state.embeddings]

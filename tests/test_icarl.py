@@ -203,7 +203,7 @@ def test_a_step_adds_the_divergence_on_one_exemplar_per_old_class() -> None:
     state, batch, kept = shaken(state), make_batch(7, task=2), state.memory
 
     def loss(params: Any) -> jax.Array:
-        total = losses.task_loss(MODEL.apply, SETTING.class_mask)(params, batch)
+        total = losses.task_loss(MODEL.apply, SETTING)(params, batch)
         for task in range(2):
             for c in np.flatnonzero(SETTING.class_mask[task]):
                 (row,) = np.flatnonzero(kept.valid & (kept.y == c))
@@ -217,9 +217,7 @@ def test_a_step_adds_the_divergence_on_one_exemplar_per_old_class() -> None:
     updated, info = jitted(learner)[1](KEY, state, batch)
     assert float(info["loss"]) == pytest.approx(float(value), rel=1e-5)
     assert_close(updated.params, jax.tree.map(lambda p, g: p - lr * g, state.params, grads))
-    assert float(value) > 1.01 * float(
-        losses.task_loss(MODEL.apply, SETTING.class_mask)(state.params, batch)
-    )
+    assert float(value) > 1.01 * float(losses.task_loss(MODEL.apply, SETTING)(state.params, batch))
 
 
 def test_distillation_reaches_the_logits_of_old_tasks_only() -> None:
@@ -254,7 +252,7 @@ def test_one_task_alone_has_nothing_to_distil() -> None:
     init, update, end_task = jitted(learner)
     state = shaken(end_task(KEY, init(KEY, make_batch(0)), make_batch(99, 0, 40)))
     updated, info = update(KEY, state, make_batch(0))
-    loss = losses.task_loss(model.apply, setting.class_mask)(state.params, make_batch(0))
+    loss = losses.task_loss(model.apply, setting)(state.params, make_batch(0))
     assert_close(info["loss"], loss, 1e-6)
     assert differs(updated, state)
 

@@ -120,7 +120,7 @@ def test_a_glance_is_a_step_on_the_rates_and_then_one_on_the_weights(
     start = start._replace(lrs=jax.tree.map(lambda a, s: a * s.reshape(a.shape), start.lrs, signs))
     state, info = jax.jit(learner.update)(KEY, start, batch)
 
-    loss_fn = losses.task_loss(MODEL.apply, SETTING.class_mask)
+    loss_fn = losses.task_loss(MODEL.apply, SETTING)
     joint = replay.join(replayed, batch)
     inner_steps, clip_norm = values.pop("inner_steps"), values.pop("clip_norm")
 

@@ -101,7 +101,7 @@ def train(case: Case, key: chex.PRNGKey = KEY, num_tasks: int = NUM_TASKS) -> An
 
 
 def test_needs_are_known(case: Case) -> None:
-    assert case.learner.needs <= {"task_id", "task_data", "mixed_stream"}
+    assert case.learner.needs <= {"task_id", "task_data", "one_task", "mixed_stream"}
 
 
 def test_training_keeps_tree_shapes_and_dtypes(case: Case) -> None:

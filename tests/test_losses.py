@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import assert_close, assert_same_bits
 
-from lamaml_jax import Batch, losses
+from lamaml_jax import Batch, Setting, losses
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -23,6 +23,10 @@ def batch(valid: list[bool]) -> Batch:
     return Batch(x, jnp.asarray(LABELS), jnp.asarray(TASKS), jnp.asarray(valid))
 
 
+def setting(mask: np.ndarray) -> Setting:
+    return Setting(*mask.shape, mask, batch_size=3, batches_per_epoch=1)
+
+
 def scale(params: jax.Array, x: jax.Array) -> jax.Array:
     return params * x
 
@@ -34,13 +38,13 @@ def test_cross_entropy_is_taken_over_the_outputs_of_each_examples_own_task(
     by_hand = []
     for logits, label, task in zip(LOGITS, LABELS, TASKS, strict=True):
         by_hand.append(np.log(np.exp(logits[mask[task]]).sum()) - logits[label])
-    loss = losses.task_loss(scale, mask)(jnp.float32(1), batch([True] * 3))
+    loss = losses.task_loss(scale, setting(mask))(jnp.float32(1), batch([True] * 3))
     assert_close(loss, np.mean(by_hand), 1e-6)
 
 
 @pytest.mark.parametrize("mask", [PER_TASK, SHARED], ids=["per_task", "shared"])
 def test_invalid_rows_are_ignored(mask: np.ndarray) -> None:
-    loss_fn = jax.value_and_grad(losses.task_loss(scale, mask))
+    loss_fn = jax.value_and_grad(losses.task_loss(scale, setting(mask)))
     padded = batch([True, False, True])
     rows = np.array([0, 2])
     alone = Batch(padded.x[rows], padded.y[rows], padded.task[rows], padded.valid[rows])
@@ -51,7 +55,7 @@ def test_invalid_rows_are_ignored(mask: np.ndarray) -> None:
 
 @pytest.mark.parametrize("mask", [PER_TASK, SHARED], ids=["per_task", "shared"])
 def test_a_batch_without_valid_rows_has_no_loss_and_no_gradient(mask: np.ndarray) -> None:
-    loss_fn = losses.task_loss(scale, mask)
+    loss_fn = losses.task_loss(scale, setting(mask))
     loss, grad = jax.value_and_grad(loss_fn)(jnp.float32(1), batch([False] * 3))
     assert float(loss) == 0
     assert float(grad) == 0
@@ -59,7 +63,7 @@ def test_a_batch_without_valid_rows_has_no_loss_and_no_gradient(mask: np.ndarray
 
 @pytest.mark.parametrize("mask", [PER_TASK, SHARED], ids=["per_task", "shared"])
 def test_only_a_tasks_own_outputs_have_a_gradient(mask: np.ndarray) -> None:
-    grad = jax.grad(losses.task_loss(lambda params, x: params + x, mask))(
+    grad = jax.grad(losses.task_loss(lambda params, x: params + x, setting(mask)))(
         jnp.zeros((3, 4)), batch([True] * 3)
     )
     np.testing.assert_array_equal(np.asarray(grad) != 0, mask[TASKS])

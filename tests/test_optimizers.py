@@ -28,7 +28,7 @@ from lamaml_jax.replay import Memory, join
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 KEY = jax.random.key(0)
-LOSS = losses.task_loss(MODEL.apply, SETTING.class_mask)
+LOSS = losses.task_loss(MODEL.apply, SETTING)
 INNER = {"order": "first", "meta_loss_at": "every", "inner_lr_relu": True}
 RATE = {"er": "lr", "c_maml": "outer_lr", "sync_la_maml": "outer_lr"}
 

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 
 SETTING = small_setting()
 MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
-LOSS = losses.task_loss(MODEL.apply, SETTING.class_mask)
+LOSS = losses.task_loss(MODEL.apply, SETTING)
 SMALL: dict[str, Any] = {"memory": 15, "replay_batch": 4, "inner_steps": 2, "glances": 2}
 KEY = jax.random.key(0)
 

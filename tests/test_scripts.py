@@ -43,7 +43,7 @@ def preset(benchmark: str, learner: str, num_tasks: int | None = None, **changes
 def test_every_preset_builds(benchmark: str, learner: str, semantics: str) -> None:
     # HAT alone takes longer to build for a hundred heads; three show the same.
     config = preset(benchmark, learner, semantics=semantics, num_tasks=3)
-    assert config.needs() <= {"task_id", "task_data", "mixed_stream"}
+    assert config.needs() <= {"task_id", "task_data", "one_task", "mixed_stream"}
     for name, value in presets.keywords(benchmark, learner, semantics, "single").items():
         assert config.keywords[name] == value
 

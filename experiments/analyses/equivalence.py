@@ -51,9 +51,8 @@ def measure(config: Config, dataset: ImageDataset, inner_steps: Sequence[int]) -
     """
     params, incoming, replayed = _trained(config, dataset)
     benchmark = config.make_benchmark(dataset)
-    loss_fn = losses.task_loss(
-        config.model(benchmark.setting.num_classes).apply, benchmark.setting.class_mask
-    )
+    model = config.model(benchmark.setting.num_classes)
+    loss_fn = losses.task_loss(model.apply, benchmark.setting)
     rates = 2.0 ** -np.array(EXPONENTS)
     found: dict[str, Any] = {"rates": rates.tolist(), "steps": {}}
     with jax.enable_x64(True):
@@ -115,7 +114,10 @@ def _trained(config: Config, dataset: ImageDataset) -> tuple[Any, Batch, Batch]:
     """Return the weights before the last task, a batch of it, and as many examples of the memory."""
     benchmark, mesh = config.make_benchmark(dataset), parallel.run_mesh()
     functions = config.make_run(benchmark)
-    images, seeds = parallel.replicate(benchmark.images, mesh), config.place_runs(mesh)
+    images, seeds = (
+        parallel.replicate(benchmark.images, mesh),
+        parallel.place(config.runs().stacked(), mesh),
+    )
     stream = parallel.over_runs(functions.draw_stream, mesh, 1)((seeds,), ())
     state = parallel.over_runs(functions.init, mesh, 1)((seeds, stream), (images,))
     train = parallel.over_runs(functions.train_task, mesh, 1)

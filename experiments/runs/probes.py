@@ -4,7 +4,7 @@ Dimensions: T tasks, N examples per task, M memory slots.
 """
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,9 @@ from lamaml_jax import losses, replay
 from lamaml_jax.analysis import gradient_alignment, old_and_new
 from lamaml_jax.loop import Seed
 from lamaml_jax.streams import Benchmark, Stream
+from lamaml_jax.training import Probe
 from lamaml_jax.types import Batch, State
 from lamaml_jax.updates import lookahead, split
-
-Probe: TypeAlias = Callable[[Seed, Stream, State, jax.Array, jax.Array], dict[str, jax.Array]]
-"""`probe(seed, stream, state, images, task) -> values by name`, just before training on `task`."""
 
 ALIGNMENT = tuple(
     f"{what}_{pairs}_{source}"
@@ -43,7 +41,7 @@ def alignment(config: Config, benchmark: Benchmark) -> Probe:
     new task's training examples; "held_out" are of 200 evaluation examples of every task.
     """
     setting = benchmark.setting
-    loss_fn = losses.task_loss(config.model(setting.num_classes).apply, setting.class_mask)
+    loss_fn = losses.task_loss(config.model(setting.num_classes).apply, setting)
     tasks = jnp.arange(setting.num_tasks)
 
     def probe(
@@ -56,7 +54,7 @@ def alignment(config: Config, benchmark: Benchmark) -> Probe:
             transform = jax.tree.map(lambda a: a[of], stream.transform)
             return benchmark.inputs.evaluation(images, image, transform)
 
-        image, label = (a[:, :_EXAMPLES] for a in stream.train)
+        image, label = (a[:, :_EXAMPLES] for a in stream.train[:2])
         memory = state.memory
         pool = Batch(
             x=jnp.concatenate([memory.x, inputs(image[task], task)]),
@@ -74,7 +72,7 @@ def alignment(config: Config, benchmark: Benchmark) -> Probe:
         )
         remembered = gradient_alignment(loss_on(pool), state.params, rows, present=rows.any(axis=1))
 
-        image, label = (a[:, :_EXAMPLES] for a in stream.test)
+        image, label = (a[:, :_EXAMPLES] for a in stream.test[:2])
 
         def loss_of_task(params: Any, of: jax.Array) -> jax.Array:
             y = label[of]
@@ -103,7 +101,7 @@ def dynamics(config: Config, benchmark: Benchmark) -> Probe:
     with which the task begins: no update is made.
     """
     setting, keywords = benchmark.setting, config.keywords
-    loss_fn = losses.task_loss(config.model(setting.num_classes).apply, setting.class_mask)
+    loss_fn = losses.task_loss(config.model(setting.num_classes).apply, setting)
 
     def probe(
         seed: Seed, stream: Stream, state: State, images: jax.Array, task: jax.Array

@@ -81,7 +81,7 @@ def look_ahead_learner(
     checks.choice("order", order, Order)
     checks.choice("meta_loss_at", meta_loss_at, MetaLossAt)
     checks.choice("push_epochs", push_epochs, PushEpochs)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )

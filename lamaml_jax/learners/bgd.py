@@ -79,7 +79,7 @@ def bgd(
     checks.integer("mc_samples", mc_samples, 1)
     checks.integer("glances", glances, 1)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def init(key: chex.PRNGKey, example: Batch) -> BgdState:
         mean = model.init(key, example.x)

@@ -91,7 +91,7 @@ def er(
     checks.integer("memory", memory, 1)
     checks.integer("replay_batch", replay_batch, 0, None if replacement else memory)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from lamaml_jax import checks
 from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.losses import task_loss, task_predict, task_scores
+from lamaml_jax.losses import require_classes, task_loss, task_predict, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
 
@@ -90,12 +90,13 @@ def ewc(
         >>> ewc(networks.mlp(10), setting, penalty=20.0).needs
         frozenset({'task_data'})
     """
+    require_classes("ewc", setting)
     checks.choice("fisher", fisher, Fisher)
     checks.choice("fisher_labels", fisher_labels, FisherLabels)
     if fisher_examples is not None:
         checks.integer("fisher_examples", fisher_examples, 1)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def init(key: chex.PRNGKey, example: Batch) -> EwcState:
         params = model.init(key, example.x)

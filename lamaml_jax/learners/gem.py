@@ -92,9 +92,9 @@ def gem(
         >>> from lamaml_jax import Setting, gem, networks
         >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
         >>> gem(networks.mlp(10), setting, margin=0.0, examples_per_step=1).needs
-        frozenset()
+        frozenset({'one_task'})
     """
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def project(
         key: chex.PRNGKey, state: GemState, past: jax.Array, grads: Params, rows: Params
@@ -173,11 +173,11 @@ def agem(
         >>> from lamaml_jax import Setting, agem, networks
         >>> setting = Setting(2, 10, np.ones((2, 10), bool), batch_size=10, batches_per_epoch=1)
         >>> agem(networks.mlp(10), setting, reference="mean", skip_first_task=True).needs
-        frozenset()
+        frozenset({'one_task'})
     """
     checks.integer("replay_batch", replay_batch, 1)
     checks.choice("reference", reference, Reference)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def sampled(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
         drawn = _rings.sample(key, state.memory, past, replay_batch)
@@ -236,7 +236,7 @@ def _learner(
     checks.integer("glances", glances, 1)
     checks.integer("memory", memory, setting.num_tasks)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def init(key: chex.PRNGKey, example: Batch) -> GemState:
         rings = _rings.init(example, setting.num_tasks, memory // setting.num_tasks)
@@ -279,7 +279,8 @@ def _learner(
         (state, _), info = scan_pieces(use, key, carry, batch, examples_per_step)
         return state, info
 
-    return Learner(init, update, task_predict(model.apply, setting.class_mask))
+    predict = task_predict(model.apply, setting.class_mask)
+    return Learner(init, update, predict, needs=frozenset({"one_task"}))
 
 
 def _differs(projected: Params, grads: Params) -> jax.Array:

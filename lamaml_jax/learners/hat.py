@@ -116,7 +116,7 @@ def hat(
         >>> heads = np.kron(np.eye(2), np.ones((1, 5))) > 0
         >>> setting = Setting(2, 10, heads, batch_size=10, batches_per_epoch=1)
         >>> sorted(hat(networks.mlp(10), setting, binarise=True).needs)
-        ['task_id']
+        ['one_task', 'task_id']
     """
     checks.integer("glances", glances, 1)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
@@ -145,14 +145,15 @@ def hat(
         return [jnp.where(others[:, None], final_gates(e), 0).max(axis=0) for e in state.embeddings]
 
     def objective(params: Params, gates: Gates, piece: Batch, mask: Gates) -> jax.Array:
-        loss_fn = task_loss(functools.partial(model.apply, gates=gates), setting.class_mask)
+        loss_fn = task_loss(functools.partial(model.apply, gates=gates), setting)
         return loss_fn(params, piece) + sparsity * _share_of_free_units(gates, mask)
 
     def update(key: chex.PRNGKey, state: HatState, batch: Batch) -> tuple[HatState, Info]:
+        num_batches = setting.batches_per_epoch if batch.num_batches is None else batch.num_batches
         progress = batch.progress
         if progress is None:
-            progress = state.batches % setting.batches_per_epoch / setting.batches_per_epoch
-        s = _slope(progress, setting.batches_per_epoch, s_max)
+            progress = state.batches % num_batches / num_batches
+        s = _slope(progress, num_batches, s_max)
 
         def use(key: chex.PRNGKey, state: HatState, piece: Batch) -> tuple[HatState, Info]:
             holds_examples = piece.valid.any()
@@ -210,17 +211,16 @@ def hat(
         logits = model.apply(state.params, x, gates=gates)
         return task_scores(logits, setting.class_mask, task)
 
-    return Learner(init, update, predict, end_task, needs=frozenset({"task_id"}))
+    return Learner(init, update, predict, end_task, needs=frozenset({"task_id", "one_task"}))
 
 
 def _slope(
-    progress: jax.Array | float, batches_per_epoch: int, s_max: jax.Array | float
+    progress: jax.Array | float, num_batches: jax.Array | int, s_max: jax.Array | float
 ) -> jax.Array | float:
-    """Return s for a batch whose share of the epoch behind it is `progress`."""
-    if batches_per_epoch == 1:  # there is no earlier batch to anneal from
-        return s_max
-    done = jnp.minimum(progress * batches_per_epoch / (batches_per_epoch - 1), 1.0)
-    return 1 / s_max + (s_max - 1 / s_max) * done
+    """Return s for a batch whose share of the epoch's batches behind it is `progress`."""
+    done = jnp.minimum(progress * num_batches / jnp.maximum(num_batches - 1, 1), 1.0)
+    # Of a single batch there is no earlier one to anneal from.
+    return jnp.where(num_batches == 1, s_max, 1 / s_max + (s_max - 1 / s_max) * done)
 
 
 def _share_of_free_units(gates: Gates, mask: Gates) -> jax.Array:

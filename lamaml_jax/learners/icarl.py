@@ -27,7 +27,7 @@ from lamaml_jax.learners._exemplars import (
     squared_distances,
 )
 from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.losses import task_loss, task_scores
+from lamaml_jax.losses import require_classes, task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces, sgd_step
 
@@ -108,13 +108,14 @@ def icarl(
         ['task_data', 'task_id']
     """
     heads = _heads(setting.class_mask)
+    require_classes("icarl", setting)
     checks.integer("glances", glances, 1)
     checks.integer("memory", memory, heads.shape[1])
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     checks.choice("features", features, Features)
     draw = draw or draw_uniformly
     embed = _embedding(model, features)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def own_logits(params: Params, x: jax.Array, task: jax.Array) -> jax.Array:
         """Return the outputs `[B, H]` of each example's own head."""

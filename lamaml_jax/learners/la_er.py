@@ -110,7 +110,7 @@ def la_er(
     checks.integer("memory", memory, 1)
     checks.integer("replay_batch", replay_batch, 0, None if replacement else memory)
     checks.choice("order", order, Order)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )

@@ -92,7 +92,7 @@ def mer(
     checks.integer("batches_per_example", batches_per_example, 1)
     checks.integer("memory", memory, 1)
     checks.integer("replay_batch", replay_batch, 0, None if replacement else memory)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=False
     )

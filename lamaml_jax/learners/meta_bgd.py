@@ -125,7 +125,7 @@ def meta_bgd(
     )
     objective = functools.partial(
         meta_objective,
-        task_loss(model.apply, setting.class_mask),
+        task_loss(model.apply, setting),
         order=order,
         meta_loss_at=meta_loss_at,
         inner_lr_relu=inner_lr_relu,

@@ -55,7 +55,7 @@ def online(
         frozenset()
     """
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    loss_fn = task_loss(model.apply, setting.class_mask)
+    loss_fn = task_loss(model.apply, setting)
 
     def init(key: chex.PRNGKey, example: Batch) -> OnlineState:
         return OnlineState(model.init(key, example.x))

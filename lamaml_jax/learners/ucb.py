@@ -15,7 +15,7 @@ import optax
 from lamaml_jax import checks
 from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._posterior import Noise, normal_noise
-from lamaml_jax.losses import task_loss, task_scores
+from lamaml_jax.losses import require_classes, task_loss, task_scores
 from lamaml_jax.types import (
     Apply,
     Batch,
@@ -81,7 +81,7 @@ def ucb(
 
     Args:
         model: The network; the means start at `model.init`.
-        setting: The stream's static facts; a task's N is its B * batches_per_epoch.
+        setting: The stream's static facts; a task's N is B times its batches per epoch.
         lr: Learning rate of the means during the first task, times sigma afterwards.
         rho_lr: Learning rate of rho; None takes `lr`.
         std_init: Initial sigma of every weight.
@@ -116,18 +116,22 @@ def ucb(
     """
     if rho_lr is None:
         rho_lr = lr
+    require_classes("ucb", setting)
     checks.integer("mc_samples", mc_samples, 1)
     checks.integer("eval_samples", eval_samples, 0)
     checks.integer("glances", glances, 1)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     draw = noise or normal_noise
-    loss_fn = task_loss(model.apply, setting.class_mask)
-    num_examples = setting.batch_size * setting.batches_per_epoch
+    loss_fn = task_loss(model.apply, setting)
 
     def init(key: chex.PRNGKey, example: Batch) -> UcbState:
         mean = model.init(key, example.x)
         rho = optax.tree.full_like(mean, std_init + jnp.log(-jnp.expm1(-std_init)))
         return UcbState(mean, rho, optax.tree.full_like(mean, lr))
+
+    def num_examples(batch: Batch) -> jax.Array | int:
+        of_task = batch.num_batches
+        return setting.batch_size * (setting.batches_per_epoch if of_task is None else of_task)
 
     def log_prior(w: jax.Array) -> jax.Array:
         """Return log p(w), but for the constant that log q has as well."""
@@ -150,7 +154,7 @@ def ucb(
         piece: Batch, is_counted: Params, state: UcbState, key: chex.PRNGKey
     ) -> tuple[UcbState, Info]:
         std = jax.tree.map(jax.nn.softplus, state.rho)
-        weight = piece.valid.any() * kl_weight / num_examples  # what is only padding moves nothing
+        weight = piece.valid.any() * kl_weight / num_examples(piece)  # padding alone moves nothing
 
         def without_log_q(params: Params) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
             prior = _total(log_prior, is_counted, params)

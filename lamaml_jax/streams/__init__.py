@@ -2,9 +2,18 @@
 
 from collections.abc import Callable
 
-from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Examples, Stream, head_mask
-from lamaml_jax.streams.mnist import (
+from lamaml_jax.streams._own_data import Arrays, stored_like
+from lamaml_jax.streams.arrays import from_arrays
+from lamaml_jax.streams.benchmark import (
+    Benchmark,
+    EvalSplit,
+    Examples,
     Heads,
+    Inputs,
+    Stream,
+    head_mask,
+)
+from lamaml_jax.streams.mnist import (
     Interpolation,
     mnist_many_permutations,
     mnist_permutations,
@@ -23,17 +32,21 @@ BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
 
 __all__ = [
     "BENCHMARKS",
+    "Arrays",
     "Benchmark",
     "ClassOrder",
     "EvalSplit",
     "Examples",
     "Heads",
+    "Inputs",
     "Interpolation",
     "Stream",
+    "from_arrays",
     "head_mask",
     "mnist_many_permutations",
     "mnist_permutations",
     "mnist_rotations",
     "split_cifar100",
     "split_tiny_imagenet",
+    "stored_like",
 ]

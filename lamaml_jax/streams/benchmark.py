@@ -1,17 +1,20 @@
-"""What every benchmark is: images that live on the device once, and per seed the tasks made of them.
+"""What every benchmark is: images, or inputs of any kind, that live on the device once, and per seed the tasks of them.
 
 A seed's `Stream` holds indices into the images and the parameters of its transforms; gathering and transforming happen
 inside the compiled program.
 
-Dimensions: T tasks, N training and M evaluation examples per task, I images, H height, W width, B batch.
+Dimensions: T tasks, N training and M evaluation examples per task (the most, where tasks differ), I images, H height, W
+width, B batch.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import chex
 import jax
 import numpy as np
+import numpy.typing as npt
 
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.types import Setting
@@ -19,13 +22,21 @@ from lamaml_jax.types import Setting
 _ALIGNMENT = 64
 
 EvalSplit: TypeAlias = Literal["test", "validation"]
+Heads: TypeAlias = Literal["shared", "per_task"]
 
 
 class Examples(NamedTuple):
-    """Rows of the image array `[T, N]`, and their labels, counted over all heads, `[T, N]`."""
+    """The examples of all tasks; where one has fewer than N, what follows is padding, of which labels are -1.
+
+    Attributes:
+        image: Rows of the image array `[T, N]`.
+        label: Their labels `[T, N]`, counted over all heads, or targets `[T, N, ...]` of a loss of the stream's own.
+        task: Their tasks `[T, N]`, where rows are parts of a given sequence; None where each row is a task.
+    """
 
     image: jax.Array
     label: jax.Array
+    task: jax.Array | None = None
 
 
 class Stream(NamedTuple):
@@ -54,11 +65,17 @@ def all_images(dataset: ImageDataset) -> np.ndarray:
 
     The array starts where JAX demands, so that all CPU devices use this very memory instead of a copy each.
     """
-    parts = [dataset.train_images, dataset.test_images]
-    size = sum(part.size for part in parts)
+    return joined([dataset.train_images, dataset.test_images], np.uint8)
+
+
+def joined(parts: Sequence[np.ndarray], dtype: npt.DTypeLike) -> np.ndarray:
+    """Return arrays `[I, ...]` one after the other, as `all_images` does."""
+    dtype = np.dtype(dtype)
+    shape = (sum(len(part) for part in parts), *parts[0].shape[1:])
+    size = math.prod(shape) * dtype.itemsize
     memory = np.empty(size + _ALIGNMENT, np.uint8)
     aligned = memory[-memory.ctypes.data % _ALIGNMENT :][:size]
-    return np.concatenate(parts, out=aligned.reshape(-1, *parts[0].shape[1:]))
+    return np.concatenate(parts, out=aligned.view(dtype).reshape(shape), casting="same_kind")
 
 
 def head_mask(num_tasks: int, classes_per_head: int, *, shared: bool = False) -> np.ndarray:
@@ -106,12 +123,31 @@ class Benchmark(NamedTuple):
 
     Attributes:
         setting: Its static facts.
-        images: uint8 `[I, ...]`, training images followed by test images.
+        images: uint8, float or int `[I, ...]`, training images followed by test images.
         make_stream: `make_stream(key) -> Stream`, one seed's draw of tasks.
         inputs: How images become inputs.
+        train_sizes: Each task's training examples, where they are not equally many.
+        test_sizes: Each task's evaluation examples, where they are not equally many.
+        stages: The rows of `Stream.train` that are learnt, in order; None stands for all.
+        is_sequence: Whether these rows are parts of a given sequence, shown in its order, and not tasks.
     """
 
     setting: Setting
     images: np.ndarray
     make_stream: Callable[[chex.PRNGKey], Stream]
     inputs: Inputs
+    train_sizes: tuple[int, ...] | None = None
+    test_sizes: tuple[int, ...] | None = None
+    stages: tuple[int, ...] | None = None
+    is_sequence: bool = False
+
+    def learnt(self) -> tuple[int, ...]:
+        """Return the rows of `Stream.train` that are learnt, in order."""
+        return tuple(range(self.setting.num_tasks)) if self.stages is None else self.stages
+
+    def num_batches(self, row: int) -> int:
+        """Return how many batches arrive while a row of `Stream.train` is learnt, over all epochs."""
+        setting = self.setting
+        if self.train_sizes is None:
+            return setting.epochs * setting.batches_per_epoch
+        return setting.epochs * -(-self.train_sizes[row] // setting.batch_size)

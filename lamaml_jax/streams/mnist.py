@@ -18,6 +18,7 @@ from lamaml_jax.streams.benchmark import (
     Benchmark,
     EvalSplit,
     Examples,
+    Heads,
     Inputs,
     Stream,
     all_images,
@@ -26,7 +27,6 @@ from lamaml_jax.streams.benchmark import (
 )
 from lamaml_jax.types import Setting
 
-Heads: TypeAlias = Literal["shared", "per_task"]
 Interpolation: TypeAlias = Literal["bilinear", "nearest"]
 
 

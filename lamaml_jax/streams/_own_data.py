@@ -1,0 +1,103 @@
+"""Arrays that a user brings as tasks: whether they are alike and sound, and how a stream holds them.
+
+Dimensions: N examples of a task, B batch, C outputs.
+"""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+Arrays: TypeAlias = tuple[npt.ArrayLike, npt.ArrayLike]
+"""The inputs `[N, ...]` and labels `[N]` of a task, or targets `[N, C]` of a loss of one's own."""
+
+
+def checked_tasks(
+    train_tasks: Sequence[Arrays | None], test_tasks: Sequence[Arrays]
+) -> tuple[list[tuple[np.ndarray, np.ndarray] | None], list[tuple[np.ndarray, np.ndarray]]]:
+    """Return all tasks as arrays, once they are found to be alike."""
+    if not len(train_tasks) or len(train_tasks) != len(test_tasks):
+        raise ValueError(
+            f"train_tasks holds {len(train_tasks)} tasks and test_tasks {len(test_tasks)}; they must hold the same "
+            "tasks, one or more."
+        )
+    train = [None if t is None else _pair("train_tasks", i, t) for i, t in enumerate(train_tasks)]
+    test = [_pair("test_tasks", i, t) for i, t in enumerate(test_tasks)]
+    if all(task is None for task in train):
+        raise ValueError("train_tasks holds None alone; it must hold a task that is learnt.")
+    (first_x, first_y), of_first = test[0], "test_tasks[0]"
+    for name, tasks in (("train_tasks", train), ("test_tasks", test)):
+        for i, task in enumerate(tasks):
+            if task is None:
+                continue
+            for part, array, first in zip("xy", task, (first_x, first_y), strict=True):
+                if array.shape[1:] != first.shape[1:] or _kind(array) != _kind(first):
+                    raise ValueError(
+                        f"{name}[{i}] has {part} of {array.dtype} and shape {array.shape}; all tasks must be alike, as "
+                        f"{of_first}, of {first.dtype} and shape {first.shape}."
+                    )
+    return train, test
+
+
+def is_classes(labels: np.ndarray) -> bool:
+    """Return whether labels are classes, and not targets of a loss of one's own."""
+    return _kind(labels) != "float"
+
+
+def stored_dtype(x: np.ndarray) -> np.dtype:
+    """Return uint8, int32, or float32; the last two in double precision where JAX is set to it and they are."""
+    wanted = {"uint8": np.uint8, "int": np.int32, "bool": np.float32, "float": np.float32}[_kind(x)]
+    canonical = jax.dtypes.canonicalize_dtype(x.dtype)
+    return np.dtype(np.float64 if canonical == np.float64 else wanted)
+
+
+def stored_like(name: str, x: Any, images: np.ndarray) -> np.ndarray:
+    """Return inputs in the form in which a stream holds its own.
+
+    Raises:
+        ValueError: They are of another shape or kind; `name` is what the message calls them.
+    """
+    x = np.asarray(x)
+    same_size = x.ndim and np.prod(x.shape[1:]) == np.prod(images.shape[1:])
+    if not same_size or stored_dtype(x) != images.dtype:
+        raise ValueError(
+            f"{name} is {x.dtype} of shape {x.shape}; it must be {images.dtype} of shape "
+            f"[B, {', '.join(map(str, images.shape[1:]))}], as the stream's inputs are."
+        )
+    return x.astype(images.dtype).reshape(-1, *images.shape[1:])
+
+
+def _pair(name: str, i: int, task: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Return a task's inputs and labels as arrays."""
+    where = f"{name}[{i}]"
+    if not isinstance(task, Sequence) or len(task) != 2:
+        raise ValueError(
+            f"{where} is a {type(task).__name__}; it must be a pair of inputs and labels."
+        )
+    x, y = (np.asarray(a) for a in task)
+    if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
+        raise ValueError(
+            f"{where} has inputs of shape {x.shape} and labels of shape {y.shape}; there must be a label per input."
+        )
+    if not len(x):
+        raise ValueError(f"{where} has no example; it must have one or more.")
+    for part, array in (("inputs", x), ("labels", y)):
+        if _kind(array) == "other":
+            raise ValueError(f"{where} has {part} of dtype {array.dtype}; they must be numbers.")
+        if _kind(array) == "float" and not np.isfinite(array.astype(np.float64)).all():
+            raise ValueError(f"{where} has {part} that are not finite; all must be finite numbers.")
+    if is_classes(y) and (y.ndim != 1 or y.min() < 0):
+        raise ValueError(
+            f"{where} has integer labels of shape {y.shape} from {y.min()}; they must be classes [N], counted from 0."
+        )
+    return x, y
+
+
+def _kind(array: np.ndarray) -> str:
+    if array.dtype == np.uint8:
+        return "uint8"
+    kinds = {"float": jnp.floating, "int": jnp.integer, "bool": jnp.bool_}
+    return next((n for n, of in kinds.items() if jnp.issubdtype(array.dtype, of)), "other")
