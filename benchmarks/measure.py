@@ -95,7 +95,7 @@ def measure(case: Case) -> dict[str, Any]:
     setting = benchmark.setting
     functions = config.make_run(benchmark)
     mesh = parallel.run_mesh()
-    seeds, num_seeds = config.place_runs(mesh), len(config.seeds)
+    seeds, num_seeds = parallel.place(config.runs().stacked(), mesh), len(config.seeds)
     images = parallel.replicate(benchmark.images, mesh)
     stream = parallel.over_runs(functions.draw_stream, mesh, num_seeds)((seeds,), ())
     state = parallel.over_runs(functions.init, mesh, num_seeds)((seeds, stream), (images,))

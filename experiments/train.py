@@ -26,7 +26,7 @@ from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
 from experiments.runs import events, runner, workdirs
 from experiments.runs.config import Config, make_config
-from lamaml_jax import hyper
+from lamaml_jax import hyper, training
 from lamaml_jax.learners import LEARNERS
 
 _ORDER = flags.DEFINE_enum(
@@ -86,7 +86,7 @@ def _run() -> None:
     dataset = options.dataset(configs[0].dataset)
     for config in configs:
         # Refuse what does not fit these data before anything runs.
-        config.inside_batches(config.make_benchmark(dataset).setting)
+        training.plan(**config.training(config.make_benchmark(dataset)), settings=config.keywords)
     folders = [root / config.learner if len(configs) > 1 else root for config in configs]
     runs = list(zip(configs, folders, strict=True))
     summaries: list[dict[str, Any]] = []

@@ -1,6 +1,6 @@
 """La-MAML, look-ahead meta-learning for continual learning, and its baselines as pure JAX functions."""
 
-from lamaml_jax import losses, metrics, networks, replay, storage
+from lamaml_jax import losses, metrics, networks, replay, storage, streams
 from lamaml_jax.learners import (
     LEARNERS,
     agem,
@@ -21,6 +21,7 @@ from lamaml_jax.learners import (
     ucb,
 )
 from lamaml_jax.learners._projection import project_agem, project_gem
+from lamaml_jax.training import Progress, Result, load, train
 from lamaml_jax.types import Batch, Learner, Model, Setting
 from lamaml_jax.updates import (
     descend,
@@ -39,6 +40,8 @@ __all__ = [
     "Batch",
     "Learner",
     "Model",
+    "Progress",
+    "Result",
     "Setting",
     "agem",
     "bgd",
@@ -54,6 +57,7 @@ __all__ = [
     "iid",
     "la_er",
     "la_maml",
+    "load",
     "lookahead",
     "losses",
     "mer",
@@ -68,6 +72,8 @@ __all__ = [
     "replay",
     "split",
     "storage",
+    "streams",
     "sync_la_maml",
+    "train",
     "ucb",
 ]

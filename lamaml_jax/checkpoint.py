@@ -27,8 +27,7 @@ def save(directory: pathlib.Path, step: int, tree: chex.ArrayTree) -> None:
     """
     directory.mkdir(parents=True, exist_ok=True)
     older = saved_steps(directory)
-    with write_whole(directory / str(step)) as file:
-        np.savez(file, allow_pickle=False, **_by_path(tree))
+    write(directory / str(step), tree)
     for old in older:
         if old != step:
             (directory / str(old)).unlink()
@@ -44,15 +43,36 @@ def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[int, Any] | 
     steps = saved_steps(directory)
     if not steps:
         return None
-    path = directory / str(steps[-1])
+    return steps[-1], read(directory / str(steps[-1]), like)
+
+
+def write(path: pathlib.Path, tree: chex.ArrayTree) -> None:
+    """Write a pytree of arrays and numbers on the host as one npz file, whose entries are named after its paths."""
+    with write_whole(path) as file:
+        np.savez(file, allow_pickle=False, **_by_path(tree))
+
+
+def read(path: pathlib.Path, like: chex.ArrayTree, *, partly: bool = False) -> Any:
+    """Return a tree that `write` has written, with structure, shapes and dtypes of `like`, which may be but shapes.
+
+    Args:
+        path: The file.
+        like: What is wanted.
+        partly: Whether the file may hold more.
+
+    Raises:
+        ValueError: The file is damaged, or is of another tree.
+        OSError: The file cannot be opened.
+    """
     saved, wanted = _read(path), _by_path(like)
     leaves = {name: _like(saved[name], leaf) for name, leaf in wanted.items() if name in saved}
-    if differing := [name for name in {**wanted, **saved} if leaves.get(name) is None]:
+    names = wanted if partly else {**wanted, **saved}
+    if differing := [name for name in names if leaves.get(name) is None]:
         raise ValueError(
             f"{path} is a state of another kind, which differs in {', '.join(differing[:3])}; it must be one of the "
             "same run and code, so remove it, and the run begins anew."
         )
-    return steps[-1], jax.tree.unflatten(jax.tree.structure(like), leaves.values())
+    return jax.tree.unflatten(jax.tree.structure(like), leaves.values())
 
 
 def saved_steps(directory: pathlib.Path) -> list[int]:
@@ -82,10 +102,11 @@ def _by_path(tree: chex.ArrayTree) -> dict[str, Any]:
 
 def _like(saved: np.ndarray, leaf: Any) -> Any:
     """Return what was saved as the kind of number or array that `leaf` is, or None where it is of another."""
-    wanted = np.asarray(leaf)
+    wanted = leaf if isinstance(leaf, jax.ShapeDtypeStruct) else np.asarray(leaf)
     # NumPy writes a type that is not its own, such as bfloat16, without its name.
     if saved.dtype.kind == "V" and saved.dtype.itemsize == wanted.dtype.itemsize:
         saved = saved.view(wanted.dtype)
     if (saved.shape, saved.dtype) != (wanted.shape, wanted.dtype):
         return None
-    return saved if isinstance(leaf, np.ndarray | jax.Array) else saved.item()
+    is_array = isinstance(leaf, np.ndarray | jax.Array | jax.ShapeDtypeStruct)
+    return saved if is_array else saved.item()

@@ -173,7 +173,12 @@ def mlp(
     Raises:
         ValueError: An argument is not one of its choices.
     """
-    return from_flax(MLP(hidden, num_classes, **_options(initializer, precision)))
+    source = {
+        **{"name": "mlp", "num_classes": num_classes, "hidden": list(hidden)},
+        **{"initializer": initializer, "precision": precision},
+    }
+    model = from_flax(MLP(hidden, num_classes, **_options(initializer, precision)))
+    return model._replace(source=source)
 
 
 def convnet(
@@ -205,7 +210,13 @@ def convnet(
             "precision is 'bfloat16'; it must be 'float32' with the convolution 'lax'."
         )
     options = _options(initializer, precision)
-    return from_flax(ConvNet(filters, hidden, num_classes, **options, convolution=convolution))
+    source = {
+        **{"name": "convnet", "num_classes": num_classes, "filters": list(filters)},
+        **{"hidden": list(hidden), "convolution": convolution},
+        **{"initializer": initializer, "precision": precision},
+    }
+    model = from_flax(ConvNet(filters, hidden, num_classes, **options, convolution=convolution))
+    return model._replace(source=source)
 
 
 def from_flax(module: nn.Module) -> Model:

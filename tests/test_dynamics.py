@@ -11,9 +11,9 @@ import pytest
 from running import Stopped, run_train, stop_after
 from test_split_runs import photographs, small
 
-from experiments.runs import dynamics, probes, program, workdirs
+from experiments.runs import dynamics, probes, runner, workdirs
 from experiments.runs.config import Config
-from lamaml_jax import losses, replay
+from lamaml_jax import losses, parallel, replay
 from lamaml_jax.loop import Seed
 from lamaml_jax.types import Batch
 from lamaml_jax.updates import lookahead, split
@@ -96,7 +96,7 @@ def test_look_ahead_is_measured_as_the_update_takes_it() -> None:
     # A memory that holds nothing but what is replayed leaves no chance: one example, drawn over and over.
     of = small("c_maml", "inner_lr=0.5", "inner_steps=5", "replay_batch=1", "memory=1")
     measured, state, stream, benchmark = probed(of)
-    loss = losses.task_loss(of.model(10).apply, benchmark.setting.class_mask)
+    loss = losses.task_loss(of.model(10).apply, benchmark.setting)
     images = jnp.asarray(benchmark.images)
     replayed = replay.sample(jax.random.key(0), state.memory, 1)
     memory_gradient = flat(jax.grad(loss)(state.params, replayed))
@@ -119,11 +119,9 @@ def flat(tree: Any) -> np.ndarray:
     return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
 
 
-def test_what_is_off_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_off_costs_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The programs are the same as with diagnostics, but for the one that measures."""
-    of = small("er")
-    benchmark, over_runs = of.make_benchmark(photographs()), program.parallel.over_runs
-    texts: list[str] = []
+    over_runs, texts = parallel.over_runs, []
 
     def noting(*arguments: Any) -> types.SimpleNamespace:
         def lower(*shapes: Any) -> Any:
@@ -133,11 +131,11 @@ def test_what_is_off_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
         return types.SimpleNamespace(lower=lower)
 
-    monkeypatch.setattr(program.parallel, "over_runs", noting)
-    program.build(of, benchmark, program.Clock(compile=0.0))
+    monkeypatch.setattr(parallel, "over_runs", noting)
+    runner.run(small("er"), photographs(), tmp_path / "off")
     without = texts.copy()
     texts.clear()
-    program.build(of, benchmark, program.Clock(compile=0.0), diagnose=True)
+    runner.run(small("er"), photographs(), tmp_path / "on", diagnose=True)
     assert texts[:-1] == without and len(without) == 4
 
 
@@ -150,7 +148,7 @@ def test_learner_without_memory_or_rates_measures_nothing(tmp_path: pathlib.Path
 def test_other_files_are_named(run: pathlib.Path, tmp_path: pathlib.Path) -> None:
     (tmp_path / "dynamics.npz").write_bytes((run / "dynamics.npz").read_bytes())
     with pytest.raises(ValueError, match="dynamics.npz is of another run"):
-        dynamics.begin(tmp_path, {"gradient_cosine": (2,)}, None, 2, 7)
+        dynamics.begin(tmp_path, {"gradient_cosine": np.zeros(2)}, None, 2, 7)
     (tmp_path / "dynamics.npz").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="dynamics.npz is damaged"):
-        dynamics.begin(tmp_path, {"gradient_cosine": (2,)}, None, 2, 7)
+        dynamics.begin(tmp_path, {"gradient_cosine": np.zeros(2)}, None, 2, 7)

@@ -14,6 +14,7 @@ from test_split_runs import photographs, small
 from experiments import train
 from experiments.reporting import figures
 from experiments.runs import runner, workdirs
+from lamaml_jax.training import recording
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--learner=la_er", "--packaged_mnist", "--smoke", "--samples_per_task=45")  # 5 batches
@@ -79,7 +80,7 @@ class _Killed(Exception):
 def test_run_killed_inside_a_task_begins_it_again(
     runs: Runs, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = runner._note_training
+    note = recording.note_training
 
     def note_or_die(record: Any, log: Any, task: int) -> None:
         if task == 1:
@@ -87,7 +88,7 @@ def test_run_killed_inside_a_task_begins_it_again(
         note(record, log, task)
 
     with monkeypatch.context() as patch, pytest.raises(_Killed):
-        patch.setattr(runner, "_note_training", note_or_die)
+        patch.setattr(recording, "note_training", note_or_die)
         run_train(*TINY, "--eval_every=3", f"--workdir={tmp_path}")
     run_train(*TINY, "--eval_every=3", f"--workdir={tmp_path}")
     whole, resumed = workdirs.read_results(runs[3]), workdirs.read_results(tmp_path)

@@ -17,7 +17,6 @@ from experiments.runs.config import Config, make_config
 from experiments.sweeps import results
 from experiments.sweeps.grid import listed
 from experiments.sweeps.plan import plan
-from lamaml_jax import parallel
 from lamaml_jax.datasets import ImageDataset
 
 TINY = ("--packaged_mnist", "--num_tasks=2", "--samples_per_task=20")
@@ -60,7 +59,10 @@ def test_points_that_differ_in_floats_alone_are_one_unit(
     (unit,) = plan(configs, mnist, tmp_path, memory_gb=4)
     assert unit.points == (0, 1, 2, 3)
     assert unit.config.points[2] == {"lr": 0.2, "clip_norm": 1.0}
-    assert unit.config.runs()[4:6] == [(unit.config.points[2], 100), (unit.config.points[2], 101)]
+    assert unit.config.runs().each()[4:6] == [
+        (unit.config.points[2], 100),
+        (unit.config.points[2], 101),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -172,7 +174,7 @@ def test_streams_can_be_swept_with_the_weights_kept(
     configs = [config(f"stream_seed={seed}", learner="online") for seed in (5, 6)]
     (unit,) = plan(configs, mnist, tmp_path, memory_gb=4)
     functions = unit.config.make_run(unit.config.make_benchmark(mnist))
-    runs = unit.config.place_runs(parallel.run_mesh())
+    runs = unit.config.runs().stacked()
     images, weights = jax.vmap(lambda run: (functions.draw_stream(run).train.image, run.key))(runs)
     first, again, other, _ = np.asarray(images)
     np.testing.assert_array_equal(first, again)

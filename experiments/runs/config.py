@@ -4,20 +4,16 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
 
 from experiments import presets
 from experiments.presets.preset import Protocol, Semantics
-from lamaml_jax import LEARNERS, Learner, Model, Setting, checks, hyper, networks, parallel, streams
+from lamaml_jax import LEARNERS, Learner, Model, Setting, checks, hyper, networks, streams
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.loop import Hyper, Run, Seed, make_run
-
-Eval: TypeAlias = Literal["all", "seen", "needed"]
-Point: TypeAlias = Mapping[str, float]
+from lamaml_jax.loop import Hyper, Run, make_run
+from lamaml_jax.training import Eval, Point, Runs
 
 BATCH_SIZE = 10
 EPOCHS = {"single": 1, "multi": 10}
@@ -112,28 +108,26 @@ class Config:
         """Return the keywords that a compiled program takes as arguments."""
         return hyper.part_floats(LEARNERS[self.learner], self.keywords)[0]
 
-    def runs(self) -> list[tuple[Point, int]]:
-        """Return the point and the seed of every run, point by point."""
-        return [(point, seed) for point in self.points for seed in self.seeds]
-
-    def place_runs(self, mesh: Mesh) -> Seed:
-        """Return what sets the runs apart, laid out over the devices."""
-        runs = self.runs()
-        values = {
-            name: [point.get(name, value) for point, _ in runs]
-            for name, value in self.floats().items()
-        }
-        streams_of = [point.get("stream_seed", self.stream_seed) for point, _ in runs]
-        own = [
-            seed if of is None else int(of) for of, (_, seed) in zip(streams_of, runs, strict=True)
-        ]
-        hyper = {name: jnp.asarray(of_runs, jnp.float32) for name, of_runs in values.items()}
-        return parallel.place(Seed(_keys(seed for _, seed in runs), hyper, _keys(own)), mesh)
+    def runs(self) -> Runs:
+        """Return what sets the runs apart."""
+        return Runs(self.seeds, self.points, self.floats(), self.stream_seed)
 
     def build(self, setting: Setting, floats: Hyper) -> Learner:
         """Return the learner for a stream, with floats that may be traced."""
         static = hyper.part_floats(LEARNERS[self.learner], self.keywords)[1]
         return LEARNERS[self.learner](self.model(setting.num_classes), setting, **static, **floats)
+
+    def training(self, benchmark: streams.Benchmark) -> dict[str, Any]:
+        """Return what `train` and `training.plan` take to train this on its benchmark."""
+        return {
+            "learner": LEARNERS[self.learner],
+            "model": self.model(benchmark.setting.num_classes),
+            "stream": benchmark,
+            "seeds": self.seeds,
+            "points": self.points,
+            "stream_seed": self.stream_seed,
+            "eval_every": self.eval_every,
+        }
 
     def make_run(self, benchmark: streams.Benchmark) -> Run:
         """Return the functions of a run of this learner on its benchmark."""
@@ -160,21 +154,6 @@ class Config:
             batches_per_epoch=1,
             epochs=self.stream["epochs"],
         )
-
-    def inside_batches(self, setting: Setting) -> tuple[int, ...]:
-        """Return after how many batches of a task there are evaluations inside it, ascending.
-
-        Raises:
-            ValueError: A task has too few batches for one.
-        """
-        if self.eval_every is None:
-            return ()
-        num_batches = setting.epochs * setting.batches_per_epoch
-        if self.eval_every >= num_batches:
-            raise ValueError(
-                f"eval_every is {self.eval_every}; it must be below {num_batches}, the batches of a task."
-            )
-        return tuple(range(self.eval_every, num_batches, self.eval_every))
 
     def has_own_heads(self) -> bool:
         """Return whether every task has outputs of its own, and is known at test."""
@@ -217,10 +196,6 @@ class Config:
         return steps * self.keywords.get("glances", 1)
 
 
-def _keys(seeds: Iterable[int]) -> jax.Array:
-    return jnp.stack([jax.random.key(seed) for seed in seeds])
-
-
 def stream_defaults(benchmark: str) -> dict[str, Any]:
     """Return what a benchmark's factory takes beside the dataset, with its defaults."""
     own = _defaults(streams.BENCHMARKS[benchmark])
@@ -257,7 +232,7 @@ def make_config(
         network: Keywords of the network; None stands for its default.
         eval: As in `Config`.
         stream_seed: As in `Config`.
-        eval_every: As in `Config`; a task's number of batches is checked by `Config.inside_batches`.
+        eval_every: As in `Config`; a task's number of batches is checked once it is known.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument.

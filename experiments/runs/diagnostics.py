@@ -10,45 +10,48 @@ Dimensions: T tasks.
 
 import pathlib
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any
 
 import jax
 import numpy as np
 
-from experiments.runs import dynamics
-from experiments.runs.program import Program
-from lamaml_jax import metrics
+from experiments.runs import dynamics, probes
+from experiments.runs.config import Config
+from lamaml_jax import Progress, metrics
 from lamaml_jax.files import write_whole
-from lamaml_jax.types import State
-
-Keep: TypeAlias = Callable[[State, int, Mapping[str, np.ndarray]], None]
+from lamaml_jax.streams import Benchmark
 
 _PREFIX = "rates_"
 
 
 def keeper(
-    workdir: pathlib.Path, program: Program, state: State, num_runs: int, num_tasks: int
-) -> Keep:
-    """Return what enters a state after some tasks, with what was measured as the last of them arrived, and writes both.
+    workdir: pathlib.Path, config: Config, benchmark: Benchmark
+) -> Callable[[Progress], None]:
+    """Return what enters and writes, of every state, its rates, and what was measured as its last task arrived.
+
+    It raises ValueError where what an earlier part of the run has kept is damaged, or is of another run.
 
     Args:
         workdir: The run's.
-        program: The run's, built with `diagnose`.
-        state: The run's, on the devices.
-        num_runs: S.
-        num_tasks: T.
-
-    Raises:
-        ValueError: What an earlier part of the run has kept is damaged, or is of another run.
+        config: The run's.
+        benchmark: The run's.
     """
-    rates = begin(workdir, state, num_tasks)
-    measured = dynamics.begin(
-        workdir, program.measured, getattr(state, "lrs", None), num_runs, num_tasks
-    )
+    probe = probes.dynamics(config, benchmark)
+    num_runs, num_tasks = len(config.runs().each()), benchmark.setting.num_tasks
+    kept: dict[str, dict[str, np.ndarray]] = {}
+    arriving: dict[str, np.ndarray] = {}
 
-    def enter(state: State, task: int, arriving: Mapping[str, np.ndarray]) -> None:
-        keep(workdir, rates, state, task)
-        dynamics.keep(workdir, measured, getattr(state, "lrs", None), task, arriving)
+    def enter(progress: Progress) -> None:
+        nonlocal arriving
+        lrs = getattr(progress.state, "lrs", None)
+        last = arriving
+        if probe is not None:
+            arriving = progress.measure(probe, min(progress.done, num_tasks - 1))
+        if not kept:
+            kept["rates"] = begin(workdir, progress.state, num_tasks)
+            kept["dynamics"] = dynamics.begin(workdir, arriving, lrs, num_runs, num_tasks)
+        keep(workdir, kept["rates"], progress.state, progress.row)
+        dynamics.keep(workdir, kept["dynamics"], lrs, progress.row, last)
 
     return enter
 
@@ -90,14 +93,8 @@ def read_rates(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: The file is damaged.
     """
-    path = workdir / "rates.npz"
-    if not path.exists():
-        return {}
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as rates:
-            return {name.removeprefix(_PREFIX): rates[name] for name in rates}
-    except Exception:  # what reads the file fails on damage with errors of any kind
-        raise ValueError(f"{path} is damaged; remove it.") from None
+    rates = dynamics.read_kept(workdir / "rates.npz")
+    return {name.removeprefix(_PREFIX): of_layer for name, of_layer in rates.items()}
 
 
 def _rates(state: Any) -> Mapping[str, np.ndarray]:

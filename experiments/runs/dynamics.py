@@ -19,6 +19,7 @@ import numpy as np
 
 from lamaml_jax import metrics
 from lamaml_jax.files import write_whole
+from lamaml_jax.training.saving import read_arrays
 
 FILE = "dynamics.npz"
 
@@ -32,7 +33,7 @@ RATE_EDGES = np.concatenate([[-np.inf], -_POSITIVE[::-1], [0.0], _POSITIVE, [np.
 
 def begin(
     workdir: pathlib.Path,
-    measured: Mapping[str, tuple[int, ...]],
+    measured: Mapping[str, np.ndarray],
     lrs: Any,
     num_runs: int,
     num_tasks: int,
@@ -41,7 +42,7 @@ def begin(
 
     Args:
         workdir: The run's.
-        measured: The shapes `[S, ...]` of what is measured as a task arrives, by name.
+        measured: What is measured as a task arrives, `[S, ...]` by name; only the shapes matter.
         lrs: All seeds' rates before training, the axis of seeds first, or None.
         num_runs: S.
         num_tasks: T.
@@ -49,7 +50,7 @@ def begin(
     Raises:
         ValueError: What is there is damaged, or of another run.
     """
-    shapes = {name: (num_runs, num_tasks, *shape[1:]) for name, shape in measured.items()}
+    shapes = {name: (num_runs, num_tasks, *of_task.shape[1:]) for name, of_task in measured.items()}
     names = [] if lrs is None else metrics.layer_names(lrs)
     if names:
         shapes["rate_histogram"] = (num_runs, num_tasks + 1, len(names), len(RATE_EDGES) - 1)
@@ -99,11 +100,18 @@ def read(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: The file is damaged.
     """
-    path = workdir / FILE
+    return read_kept(workdir / FILE)
+
+
+def read_kept(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """Return the arrays of a file that a run with diagnostics keeps, nothing where it has none.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
     if not path.exists():
         return {}
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as found:
-            return dict(found)
-    except Exception:  # what reads the file fails on damage with errors of any kind
+        return read_arrays(path)
+    except ValueError:
         raise ValueError(f"{path} is damaged; remove it.") from None

@@ -7,21 +7,15 @@ written of a task that is learnt again is not there twice.
 import contextlib
 import importlib.util
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from experiments.runs import workdirs
+from lamaml_jax import Progress, metrics
 
 FOLDER = "tensorboard"
-
-
-class Writer(Protocol):
-    """`write(record, num_tasks_done)` writes what was measured of tasks that were not written yet."""
-
-    def __call__(self, record: Mapping[str, np.ndarray], num_tasks_done: int, /) -> None:
-        """Write the tasks up to this number."""
 
 
 def require() -> None:
@@ -37,21 +31,15 @@ def require() -> None:
 
 
 @contextlib.contextmanager
-def writing(
-    workdir: pathlib.Path,
-    seeds: Sequence[int],
-    rows: Sequence[int],
-    infos: Sequence[str],
-    layer_names: Sequence[str] = (),
-) -> Iterator[Writer]:
+def writing(workdir: pathlib.Path, seeds: Sequence[int]) -> Iterator[Callable[[Progress], None]]:
     """Begin the event files of a run's seeds, and close them after the block.
 
     Args:
         workdir: The run's.
         seeds: One folder each.
-        rows: As for `workdirs.write_metrics`.
-        infos: As for `workdirs.write_metrics`.
-        layer_names: Of learnt rates, if there are any.
+
+    Returns:
+        What writes the tasks that were not written yet.
     """
     from tensorboardX import SummaryWriter
 
@@ -60,16 +48,19 @@ def writing(
     writers = [SummaryWriter(str(workdir / FOLDER / f"seed_{seed}")) for seed in seeds]
     written = 0
 
-    def write(record: Mapping[str, np.ndarray], num_tasks_done: int) -> None:
+    def write(progress: Progress) -> None:
         nonlocal written
-        for task in range(written, num_tasks_done):
-            lines = workdirs.lines_of_task(record, task, rows[task], infos)
+        record = progress.record
+        layers = metrics.layer_names(progress.state.lrs) if "rate_mean" in record else []
+        for task in range(written, progress.done):
+            row = progress.rows[task]
+            lines = workdirs.lines_of_task(record, task, row, progress.infos)
             for i, (writer, line) in enumerate(zip(writers, lines, strict=True)):
-                values = {**_numbers(line), **_rates(record, i, rows[task], layer_names)}
+                values = {**_numbers(line), **_rates(record, i, row, layers)}
                 for name, value in values.items():
-                    writer.add_scalar(name, value, global_step=rows[task])
+                    writer.add_scalar(name, value, global_step=row)
                 writer.flush()
-        written = max(written, num_tasks_done)
+        written = progress.done
 
     try:
         yield write

@@ -1,12 +1,13 @@
 """Run one configuration: train task by task, show progress, save after every task, write the results.
 
-Dimensions: S runs (seeds, of a sweep point by point), T tasks, L layers.
+Dimensions: S runs (seeds, of a sweep point by point), T tasks.
 """
 
 import contextlib
-import itertools
+import functools
 import pathlib
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,15 +17,13 @@ from tqdm import tqdm
 from experiments.process import console
 from experiments.reporting.summary import summarise, title
 from experiments.runs import diagnostics, dynamics, events, workdirs
+from experiments.runs.clock import Clock
 from experiments.runs.config import Config
-from experiments.runs.program import Clock, Program, build
-from lamaml_jax import checkpoint, loop, metrics, parallel
+from experiments.runs.probes import PROBES
+from lamaml_jax import Progress, train
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.streams import Benchmark
-from lamaml_jax.types import State
-
-Record = dict[str, np.ndarray]
-"""What a run has measured so far: arrays that start with the axis of runs, NaN where nothing was measured yet."""
+from lamaml_jax.training.recording import Record
+from lamaml_jax.training.saving import CHECKPOINTS
 
 
 def run(
@@ -78,136 +77,50 @@ def _train(
     config: Config, dataset: ImageDataset, workdir: pathlib.Path, diagnose: bool, tensorboard: bool
 ) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
-    num_tasks = benchmark.setting.num_tasks
-    # Of a mixed stream there is only a before and an after.
-    num_stages = 1 if "mixed_stream" in config.needs() else num_tasks
-    rows = [*range(1, num_stages), num_tasks]  # of the accuracy matrix, after each stage
-    clock = Clock(compile=0.0, train=0.0, eval=0.0)
+    clock, done = Clock(compile=0.0, train=0.0, eval=0.0), 0
     with (
         contextlib.ExitStack() as stack,
-        tqdm(
-            total=num_stages, desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr
-        ) as bar,
+        tqdm(desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr) as bar,
     ):
         bar.set_postfix_str("compiling")
-        program = build(config, benchmark, clock, diagnose=diagnose)
-        record = _empty_record(config, benchmark, program)
-        infos = sorted(program.log.infos)
-        state, done = program.start, 0
-
-        def snapshot() -> dict[str, Any]:
-            return {"state": program.save(state), "record": record, "clock": dict(clock)}
-
-        if saved := checkpoint.restore(workdir / "state", snapshot()):
-            done, tree = saved
-            state, record, clock = program.load(tree["state"]), tree["record"], Clock(tree["clock"])
-        else:
-            with clock.on("eval"):
-                _note_accuracy(record, program.evaluate(state, 0, num_tasks), 0, 0, num_tasks)
-        workdirs.write_metrics(workdir, record, done, rows, infos)
+        writers: list[Callable[[Progress], None]] = []
+        writers.append(functools.partial(workdirs.write_metrics, workdir))
         if tensorboard:
-            layers = metrics.layer_names(state.lrs) if "rate_mean" in record else []
-            write_events = stack.enter_context(
-                events.writing(workdir, config.seeds, rows, infos, layers)
-            )
-            write_events(record, done)
+            writers.append(stack.enter_context(events.writing(workdir, config.seeds)))
         if diagnose:
-            keep = diagnostics.keeper(workdir, program, state, len(config.runs()), num_tasks)
-            keep(state, done, {})
-        bar.initial = bar.n = done
-        for task in range(done, num_stages):
-            if record["diverged"].all():
-                break
-            row = rows[task]
-            for name, values in program.probe(state, task).items():
-                record[name][:, task] = values
-            arriving = program.measure(state, task)
-            state, log = _learn(program, record, clock, state, task)
-            _note_training(record, log, task)
-            # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
-            tasks = {"all": (0, num_tasks), "seen": (0, task + 2), "needed": (task, task + 2)}
-            first, stop = (0, num_tasks) if row == num_tasks else tasks[config.eval]
-            with clock.on("eval"):
-                accuracy = program.evaluate(state, first, stop)
-            _note_accuracy(record, accuracy, row, first, stop)
-            workdirs.write_metrics(workdir, record, task + 1, rows, infos)
-            if tensorboard:
-                write_events(record, task + 1)
-            if diagnose:
-                keep(state, row, arriving)
-            checkpoint.save(workdir / "state", task + 1, snapshot())
-            bar.set_postfix_str(_progress(record, row))
-            bar.update()
-            done += 1
-    if "rate_mean" in record:
-        record["layer_names"] = np.array(metrics.layer_names(state.lrs))
-    if inside := config.inside_batches(benchmark.setting):
-        record["inside_batches"] = np.array(inside)
-    batches = len(config.runs()) * done * record["loss"].shape[-1]
-    updates = batches * config.updates_per_batch()
-    updates_per_second = updates / clock["train"] if done else 0.0
+            writers.append(diagnostics.keeper(workdir, config, benchmark))
+
+        def note(progress: Progress) -> None:
+            nonlocal done
+            for write in writers:
+                write(progress)
+            if bar.total is None:
+                bar.reset(total=len(progress.rows))
+                bar.initial = progress.done
+            bar.set_postfix_str(_progress(progress.record, progress.row) if progress.done else "")
+            bar.update(progress.done - done)
+            done = progress.done
+
+        result = train(
+            **config.training(benchmark),
+            eval=config.eval,
+            eval_batch=config.images.eval_batch,
+            probe=PROBES[config.probe](config, benchmark) if config.probe else None,
+            on_task=note,
+            checkpoint_dir=workdir / CHECKPOINTS,
+            clock=clock,
+            **config.keywords,
+        )
+    batches = len(config.runs().each()) * sum(map(result.plan.num_batches, range(done)))
+    speed = batches * config.updates_per_batch() / clock["train"] if done else 0.0
     stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
     summary = {
-        **summarise(config, config.name_of(dataset), record, clock, updates_per_second),
+        **summarise(config, config.name_of(dataset), result.record, clock, speed),
         "training_images_per_task": stream.train.image.shape[1],
         "evaluation_images_per_task": stream.test.image.shape[1],
     }
-    workdirs.write_results(workdir, record, summary)
+    workdirs.write_results(workdir, result.record, summary)
     return summary
-
-
-def _learn(
-    program: Program, record: Record, clock: Clock, state: State, task: int
-) -> tuple[State, loop.TaskLog]:
-    """Train on a task, and evaluate inside it where that is asked for."""
-    parts = program.train(state, task)
-    for evaluation in itertools.count():
-        with clock.on("train"):
-            state, log = jax.block_until_ready(next(parts))
-        if log is not None:
-            break
-        with clock.on("eval"):
-            accuracy = program.evaluate(state, 0, task + 1)
-        record["inside_accuracy"][:, task, evaluation] = accuracy
-    return state, log
-
-
-def _empty_record(config: Config, benchmark: Benchmark, program: Program) -> Record:
-    seeds = np.array([seed for _, seed in config.runs()])
-    num_runs, num_tasks = len(seeds), benchmark.setting.num_tasks
-    record = {
-        "seeds": seeds,
-        "accuracy": np.full((num_runs, num_tasks + 1, num_tasks), np.nan, np.float32),
-        "diverged": np.zeros(num_runs, bool),
-    }
-    for name, values in program.log.infos.items():
-        record[name] = np.full((num_runs, num_tasks, values.shape[1]), np.nan, np.float32)
-    if program.log.rates is not None:
-        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(program.start.lrs), num_runs)
-        for name, first in zip(("rate_mean", "rate_share_nonpositive"), summaries, strict=True):
-            record[name] = np.full((num_runs, num_tasks + 1, first.shape[1]), np.nan, np.float32)
-            record[name][:, 0] = first
-    if inside := config.inside_batches(benchmark.setting):
-        shape = (num_runs, num_tasks, len(inside), num_tasks)
-        record["inside_accuracy"] = np.full(shape, np.nan, np.float32)
-    for name in program.probed:
-        record[name] = np.full((num_runs, num_tasks), np.nan, np.float32)
-    return record
-
-
-def _note_training(record: Record, log: loop.TaskLog, task: int) -> None:
-    log = parallel.collect(log, len(record["seeds"]))
-    record["diverged"] |= ~log.finite
-    for name, values in log.infos.items():
-        record[name][:, task] = values
-    if log.rates is not None:
-        record["rate_mean"][:, task + 1], record["rate_share_nonpositive"][:, task + 1] = log.rates
-
-
-def _note_accuracy(record: Record, accuracy: np.ndarray, row: int, first: int, stop: int) -> None:
-    """Enter a row of accuracies of tasks from `first` up to `stop`; a seed whose scores are not finite has diverged."""
-    record["diverged"] |= np.isnan(accuracy[:, first:stop]).any(axis=1)
-    record["accuracy"][:, row] = np.where(record["diverged"][:, None], np.nan, accuracy)
 
 
 def _progress(record: Record, row: int) -> str:

@@ -18,8 +18,10 @@ import numpy as np
 from experiments.reporting.summary import is_summary
 from experiments.runs import identity, locks
 from experiments.runs.config import Config
+from lamaml_jax import Progress
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import PARTIAL, write_whole
+from lamaml_jax.training import saving
 
 PICTURE_MARK = {"Software": "lamaml_jax"}
 """What our picture files say of themselves, among a PNG's first bytes."""
@@ -154,42 +156,34 @@ def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: The file is damaged.
     """
-    path = workdir / "results.npz"
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as results:
-            return dict(results)
-    except Exception:  # what reads the file fails on damage with errors of any kind
+        return saving.read_arrays(workdir / saving.RESULTS)
+    except ValueError:
         raise ValueError(
-            f"{path} is missing or damaged; remove it and summary.json, and the same command writes both anew."
+            f"{workdir / saving.RESULTS} is missing or damaged; remove it and summary.json, and the same command "
+            "writes both anew."
         ) from None
 
 
-def write_metrics(
-    workdir: pathlib.Path,
-    record: Mapping[str, np.ndarray],
-    num_tasks_done: int,
-    rows: Sequence[int],
-    infos: Sequence[str],
-) -> None:
-    """Write a line per seed on every task learnt so far; tasks count from 1, accuracies are in percent.
-
-    Args:
-        workdir: The run's.
-        record: What it has measured.
-        num_tasks_done: How many tasks have been learnt.
-        rows: For each of them that of the accuracy matrix; of the row's number of tasks all have been seen.
-        infos: The names of what the learner reports.
-    """
+def write_metrics(workdir: pathlib.Path, progress: Progress) -> None:
+    """Write a line per seed on every task learnt so far; tasks count from 1, accuracies are in percent."""
     with write_whole(workdir / "metrics.jsonl") as file:
-        for task, row in zip(range(num_tasks_done), rows, strict=False):
-            for line in lines_of_task(record, task, row, infos):
+        for task, row in enumerate(progress.rows[: progress.done]):
+            for line in lines_of_task(progress.record, task, row, progress.infos):
                 file.write(json.dumps(line).encode() + b"\n")
 
 
 def lines_of_task(
     record: Mapping[str, np.ndarray], task: int, row: int, infos: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Return what metrics.jsonl says of a task, for each seed; `row` and `infos` are as in `write_metrics`."""
+    """Return what metrics.jsonl says of a task, for each seed.
+
+    Args:
+        record: What was measured.
+        task: Of those learnt, from 0.
+        row: Of the accuracy matrix, after the task.
+        infos: The names of what the learner reports.
+    """
     accuracy = 100 * record["accuracy"][:, row, :row]
     return [
         {
@@ -263,7 +257,8 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
         return []
     states = list((workdir / "state").iterdir()) if (workdir / "state").exists() else []
     for path in states:
-        if path.is_dir() or not path.name.removesuffix(PARTIAL).isdecimal():
+        name = path.name.removesuffix(PARTIAL)
+        if path.is_dir() or not (name.isdecimal() or name == saving.DESCRIPTION):
             raise ValueError(
                 f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."
             )

@@ -13,7 +13,6 @@ from typing import NamedTuple
 import jax
 
 from experiments.runs.config import Config
-from lamaml_jax import parallel
 from lamaml_jax.datasets import ImageDataset
 
 
@@ -98,7 +97,7 @@ def _most_runs(config: Config, dataset: ImageDataset, memory_gb: float) -> int:
     """
     benchmark = config.make_benchmark(dataset)
     functions = config.make_run(benchmark)
-    one = jax.tree.map(lambda a: a[0], config.place_runs(parallel.run_mesh()))
+    one = jax.tree.map(lambda a: a[0], config.runs().stacked())
     stream = jax.eval_shape(functions.draw_stream, one)
     state = jax.eval_shape(functions.init, one, stream, benchmark.images)
     # Measured on MNIST Rotations with La-MAML: 8.5 MiB per run, where this makes 9.5.

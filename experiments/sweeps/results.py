@@ -92,7 +92,7 @@ def read(axes: Sequence[Axis], points: Sequence[Point], units: Sequence[Unit]) -
         summary = workdirs.read_summary(unit.folder) or {}
         of, shape = list(unit.points), (len(unit.points), len(seeds))
         diverged[of] = results["diverged"].reshape(shape)
-        train_seconds[of] = summary["train_seconds"] / len(unit.config.runs())
+        train_seconds[of] = summary["train_seconds"] / len(unit.config.runs().each())
         compile_seconds[of] = summary["compile_seconds"]
         for name, metric in METRICS.items():
             percent = 100 * metric(results["accuracy"].astype(np.float64)).reshape(shape)

@@ -1,0 +1,24 @@
+"""Training as one function: runs on their devices, what they measure, and what is kept of them."""
+
+from lamaml_jax.training.planning import Factory, Plan, plan
+from lamaml_jax.training.result import Result
+from lamaml_jax.training.runs import Clock, Point, Probe, Runs
+from lamaml_jax.training.train import Eval, OnTask, Progress, train
+
+load = Result.load
+
+__all__ = [
+    "Clock",
+    "Eval",
+    "Factory",
+    "OnTask",
+    "Plan",
+    "Point",
+    "Probe",
+    "Progress",
+    "Result",
+    "Runs",
+    "load",
+    "plan",
+    "train",
+]

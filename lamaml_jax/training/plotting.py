@@ -1,0 +1,43 @@
+"""The picture of a result."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+if TYPE_CHECKING:
+    from lamaml_jax.training.result import Result
+
+
+def plot_progress(result: "Result") -> Figure:
+    """Return a figure of the mean over the tasks learnt so far, after each of them: a line and band per point."""
+    runs = result.plan.runs
+    of_classes = "accuracy" in result.record
+    values = 100 * result.accuracy if of_classes else result.eval_loss
+    values = values.reshape(len(runs.points), len(runs.seeds), *values.shape[1:])
+    stages = np.arange(1, values.shape[2])
+    tasks = result.plan.tasks()
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    for point, of_point in zip(runs.points, values, strict=True):
+        columns = [list(result.plan.all_tasks() if tasks is None else tasks[:s]) for s in stages]
+        seen = np.stack(
+            [of_point[:, s][:, of].mean(axis=1) for s, of in zip(stages, columns, strict=True)],
+            axis=1,
+        )
+        shown = np.isfinite(seen).all(axis=0)
+        mean, deviation = seen[:, shown].mean(axis=0), seen[:, shown].std(axis=0)
+        label = ", ".join(f"{name} = {value:g}" for name, value in point.items())
+        (line,) = axes.plot(stages[shown], mean, marker="o", markersize=3, label=label)
+        axes.fill_between(
+            stages[shown], mean - deviation, mean + deviation, alpha=0.2, color=line.get_color()
+        )
+    axes.set_xlabel("stages learnt" if tasks is None else "tasks learnt")
+    of = "all tasks" if tasks is None else "the tasks learnt so far"
+    axes.set_ylabel(f"accuracy on {of} (%)" if of_classes else f"mean loss on {of}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    if len(runs.points) > 1:
+        axes.legend(fontsize="small")
+    return figure

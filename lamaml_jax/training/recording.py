@@ -1,0 +1,83 @@
+"""What runs have measured so far: arrays that start with the axis of runs, NaN where nothing was measured yet.
+
+    accuracy [R, S + 1, T]       row 0 before training, then after each stage; or `eval_loss` under a loss of one's own
+    diverged [R]                 whether a number was not finite
+    loss, ... [R, S, N]          what the learner reports of each batch
+    rate_mean, rate_share_nonpositive [R, S + 1, L]   of learnable rates, per layer
+    inside_accuracy [R, S, E, T] at the evaluations inside tasks
+    and what a probe measures [R, S, ...]
+
+Dimensions: R runs, S stages, T tasks, N batches, E evaluations inside a task, L layers.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+import jax
+import numpy as np
+
+from lamaml_jax import metrics, parallel
+from lamaml_jax.loop import TaskLog
+from lamaml_jax.training.planning import Plan
+from lamaml_jax.training.runs import Program
+
+Record: TypeAlias = dict[str, np.ndarray]
+
+
+def evaluated(plan: Plan) -> str:
+    """Return the name of the evaluations."""
+    return "accuracy" if plan.stream.setting.loss is None else "eval_loss"
+
+
+def empty(plan: Plan, program: Program, probed: Mapping[str, Any]) -> Record:
+    """Return the record of runs before anything is measured; `probed` are values `[R, ...]` of a probe."""
+    seeds = np.array([seed for _, seed in plan.runs.each()])
+    num_runs, num_stages, num_tasks = len(seeds), plan.rows[-1], plan.stream.setting.num_tasks
+
+    def room(*shape: int) -> np.ndarray:
+        return np.full((num_runs, *shape), np.nan, np.float32)
+
+    record = {
+        "seeds": seeds,
+        evaluated(plan): room(num_stages + 1, num_tasks),
+        "diverged": np.zeros(num_runs, bool),
+    }
+    for name, values in program.log.infos.items():
+        record[name] = room(num_stages, values.shape[1])
+    if program.log.rates is not None:
+        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(program.start.lrs), num_runs)
+        for name, first in zip(_RATES, summaries, strict=True):
+            record[name] = room(num_stages + 1, first.shape[1])
+            record[name][:, 0] = first
+    if plan.inside:
+        record[f"inside_{evaluated(plan)}"] = room(num_stages, len(plan.inside), num_tasks)
+    for name, values in probed.items():
+        record[name] = room(num_stages, *values.shape[1:])
+    return record
+
+
+def note_training(record: Record, log: TaskLog, stage: int) -> None:
+    """Enter what training reported."""
+    log = parallel.collect(log, len(record["seeds"]))
+    record["diverged"] |= ~log.finite
+    note(record, log.infos, stage)
+    if log.rates is not None:
+        for name, values in zip(_RATES, log.rates, strict=True):
+            record[name][:, stage + 1] = values
+
+
+def note(record: Record, values: Mapping[str, Any], stage: int) -> None:
+    """Enter what was measured as a stage's task arrived."""
+    for name, of_runs in values.items():
+        record[name][:, stage] = of_runs
+
+
+def note_evaluation(
+    record: Record, plan: Plan, values: np.ndarray, row: int, first: int, stop: int
+) -> None:
+    """Enter a row of evaluations of tasks from `first` up to `stop`; a run whose scores are not finite has diverged."""
+    record["diverged"] |= np.isnan(values[:, first:stop]).any(axis=1)
+    record[evaluated(plan)][:, row] = np.where(record["diverged"][:, None], np.nan, values)
+
+
+_RATES = ("rate_mean", "rate_share_nonpositive")

@@ -1,0 +1,224 @@
+"""What training gives back: measurements, tables and pictures of them, and the trained learners, to keep and to use.
+
+Dimensions: R runs (seeds, point by point), P points, S stages (the tasks that are learnt), T tasks, B batch, C classes.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamaml_jax import checks, metrics, parallel, streams
+from lamaml_jax.loop import Seed, evaluation_key, make_run
+from lamaml_jax.streams import Benchmark
+from lamaml_jax.training import saving
+from lamaml_jax.training.planning import Plan
+from lamaml_jax.types import State
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+METRICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "ra": metrics.retained_accuracy,
+    "la": metrics.learning_accuracy,
+    "bti": metrics.backward_transfer,
+    "fwt": metrics.forward_transfer,
+}
+"""Of an accuracy matrix, by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Runs that have been trained, point by point and within a point seed by seed.
+
+    Attributes:
+        plan: What was trained: learner, model, settings, seeds and points.
+        record: All that was measured, by name; see `recording`.
+        state: The learners' states with the axis of runs first, on the host.
+    """
+
+    plan: Plan
+    record: dict[str, np.ndarray]
+    state: State
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        """Accuracies in [0, 1], `[R, S + 1, T]`: row 0 before training, then after each stage; NaN where diverged.
+
+        Raises:
+            ValueError: The runs minimised a loss of their own, so that they have `eval_loss` instead.
+        """
+        if "accuracy" not in self.record:
+            raise ValueError("The runs were trained with a loss of their own; see `eval_loss`.")
+        return self.record["accuracy"]
+
+    @property
+    def eval_loss(self) -> np.ndarray:
+        """Mean losses on evaluation data `[R, S + 1, T]`, of runs with a loss of their own.
+
+        Raises:
+            ValueError: The runs classify, so that they have `accuracy` instead.
+        """
+        if "eval_loss" not in self.record:
+            raise ValueError("The runs classify; see `accuracy`.")
+        return self.record["eval_loss"]
+
+    @property
+    def seeds(self) -> np.ndarray:
+        """The seed of every run `[R]`."""
+        return self.record["seeds"]
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """What sets the point of every run apart: swept settings by name."""
+        return [dict(point) for point, _ in self.plan.runs.each()]
+
+    @property
+    def diverged(self) -> np.ndarray:
+        """Which runs met a number that is not finite `[R]`."""
+        return self.record["diverged"]
+
+    def metrics(self) -> dict[str, np.ndarray]:
+        """Return RA, LA, BTI and FWT of every run `[R]`, by name, over the tasks that were learnt.
+
+        Under a loss of the runs' own they are what the formulas make of losses: the mean loss in the end, when just
+        learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is undefined: where tasks do
+        not come one after the other, all but RA.
+        """
+        values = self._evaluations().astype(np.float64)
+        tasks = self.plan.tasks()
+        if tasks is None:
+            undefined, retained = np.full(len(values), np.nan), metrics.retained_accuracy(values)
+            return {name: retained if name == "ra" else undefined for name in METRICS}
+        return {name: metric(values[:, :, list(tasks)]) for name, metric in METRICS.items()}
+
+    def table(self) -> str:
+        """Return a Markdown table with a row per point: mean ± standard deviation over seeds, accuracies in percent.
+
+        Runs that diverged are named and left out.
+        """
+        of_classes = "accuracy" in self.record
+        scale, names = (100, ("RA", "LA", "BTI")) if of_classes else (1, ("loss", "learnt", "rise"))
+        swept = list(self.plan.runs.points[0])
+        values = self.metrics()
+        rows = [[*swept, *names, "seeds"], ["---"] * (len(swept) + 4)]
+        num_seeds = len(self.plan.runs.seeds)
+        for i, point in enumerate(self.plan.runs.points):
+            runs = slice(i * num_seeds, (i + 1) * num_seeds)
+            whole = ~self.diverged[runs]
+            cells = [
+                _mean_and_deviation(scale * values[n][runs][whole]) for n in ("ra", "la", "bti")
+            ]
+            lost = self.seeds[runs][~whole].tolist()
+            note = (
+                f"{whole.sum()} ({', '.join(map(str, lost))} diverged)"
+                if lost
+                else f"{whole.sum()}"
+            )
+            rows.append([*(f"{point[name]:g}" for name in swept), *cells, note])
+        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+    def plot(self) -> "Figure":
+        """Return a figure of the mean over the tasks learnt so far, after each of them: a line and band per point."""
+        from lamaml_jax.training.plotting import plot_progress
+
+        return plot_progress(self)
+
+    def predict(self, x: Any, task: int = 0, *, run: int | None = None) -> np.ndarray:
+        """Return the learners' scores on inputs of a task.
+
+        Args:
+            x: `[B, ...]`, as the stream's own are before they are transformed: a task that turns or shuffles pixels
+                does so with these.
+            task: Of all inputs.
+            run: Of which run; None stands for all.
+
+        Returns:
+            `[R, B, C]`, or `[B, C]` of one run; outputs of other heads than the task's are at minus infinity.
+
+        Raises:
+            ValueError: An argument is out of its range, or `x` is not of the stream's shape or kind.
+        """
+        stream, num_runs = self.plan.stream, len(self.seeds)
+        checks.integer("task", task, 0, stream.setting.num_tasks - 1)
+        if run is not None:
+            checks.integer("run", run, 0, num_runs - 1)
+        inputs = streams.stored_like("x", x, stream.images)
+
+        def scores(seed: Seed, state: State, x: jax.Array, task: jax.Array) -> jax.Array:
+            drawn = make_run(stream, self.plan.build).draw_stream(seed)
+            transform = jax.tree.map(lambda a: a[task], drawn.transform)
+            x = stream.inputs.evaluation(x, jnp.arange(len(x)), transform)
+            learner = self.plan.build(seed.hyper)
+            return learner.predict(state, x, task, evaluation_key(seed, task))
+
+        chosen = slice(None) if run is None else slice(run, run + 1)
+        found = self._mapped(scores, chosen, inputs, np.int32(task))
+        return found if run is None else found[0]
+
+    def evaluate(self, stream: Benchmark | None = None, *, eval_batch: int = 1000) -> np.ndarray:
+        """Return the accuracies, or mean losses, of all runs on the evaluation data of a stream `[R, T]`.
+
+        Args:
+            stream: With the same inputs, heads and tasks; None takes the runs' own.
+            eval_batch: As for `train`; the same gives the same bits as training did.
+
+        Raises:
+            ValueError: The result was loaded, and has no stream.
+        """
+        stream = self.plan.stream if stream is None else stream
+        if not len(stream.images):
+            raise ValueError("stream is not given; a saved learner holds no data to evaluate on.")
+        functions = make_run(stream, self.plan.build, eval_batch=eval_batch)
+        num_tasks = np.int32(stream.setting.num_tasks)
+
+        def accuracy(seed: Seed, state: State, images: jax.Array) -> jax.Array:
+            return functions.evaluate(
+                seed, functions.draw_stream(seed), state, images, 0, num_tasks
+            )
+
+        return self._mapped(accuracy, slice(None), stream.images)
+
+    def save(self, directory: str | pathlib.Path) -> None:
+        """Write learner.json, learner.npz and results.npz, which `load` reads; nothing in them is pickled.
+
+        Args:
+            directory: Created if it is not there.
+        """
+        saving.save(pathlib.Path(directory), self.plan, self.record, self.state)
+
+    @staticmethod
+    def load(directory: str | pathlib.Path, **given: Any) -> "Result":
+        """Return what `save` has written.
+
+        Args:
+            directory: The folder.
+            **given: What a file cannot hold: the `learner`, `model`, `stream` or `loss` where they are not this
+                package's own, and settings of the learner that are functions, by name.
+
+        Raises:
+            ValueError: A file is missing or damaged, or something must be given.
+        """
+        return Result(*saving.load(pathlib.Path(directory), given))
+
+    def _evaluations(self) -> np.ndarray:
+        return self.accuracy if "accuracy" in self.record else self.eval_loss
+
+    def _mapped(self, function: Callable[..., Any], chosen: slice, *shared: Any) -> np.ndarray:
+        """Return `function(seed, state, *shared)` of the chosen runs."""
+        mesh = parallel.run_mesh()
+        runs = jax.tree.map(lambda a: a[chosen], (self.plan.runs.stacked(), self.state))
+        num_runs = len(self.record["seeds"][chosen])
+        mapped = parallel.over_runs(function, mesh, num_runs)
+        found = mapped(parallel.place(runs, mesh), parallel.replicate(shared, mesh))
+        return parallel.collect(found, num_runs)
+
+
+def _mean_and_deviation(values: np.ndarray) -> str:
+    if not len(values) or not np.isfinite(values).all():
+        return "–"
+    return f"{values.mean():.2f} ± {values.std():.2f}"
