@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.flops import product_flops
 from experiments.analyses.cost import gradients_per_batch
 from experiments.process import backend
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from lamaml_jax import datasets, parallel
 
 _TASK = 9  # GEM's work grows with the past tasks
@@ -88,7 +89,7 @@ def measure(case: Case) -> dict[str, Any]:
     config = case.config()
     dataset = (
         datasets.load_packaged_mnist()
-        if case.data_dir is None
+        if case.data_dir is None or config.dataset is None
         else datasets.load(config.dataset, case.data_dir)
     )
     benchmark = config.make_benchmark(dataset)

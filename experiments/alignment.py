@@ -28,9 +28,10 @@ from experiments.analyses import alignment
 from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
-from experiments.reporting.summary import TITLES
+from experiments.reporting.summary import title_of
 from experiments.runs import runner, workdirs
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from lamaml_jax import hyper
 
 _LAST = 11  # the paper's last task
@@ -84,7 +85,7 @@ def _show(root: pathlib.Path, configs: list[Config], found: list[dict[str, np.nd
         print(f"Mean {what}{' x 100' if factor > 1 else ''} over tasks 2 to {last}:")
         print(tables.markdown(table))
     title = f"{configs[0].benchmark}, {len(configs[0].seeds)} seeds"
-    runs = {TITLES[c.learner]: results for c, results in zip(configs, found, strict=True)}
+    runs = {title_of(c.learner): results for c, results in zip(configs, found, strict=True)}
     for what in ("cosine", "dot"):
         plot = functools.partial(alignment.plot, runs, what, title)
         print(*draw_anew(root / f"alignment_{what}.png", plot))

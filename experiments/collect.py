@@ -26,7 +26,7 @@ from experiments import presets
 from experiments.process import console
 from experiments.reporting.summary import comparison_table
 from experiments.runs import workdirs
-from experiments.runs.config import make_config
+from experiments.runs.making import make_config
 
 _KEYS = ("benchmark", "protocol", "heads", "learner")
 _VALUES = ("ra_mean", "ra_std", "la_mean", "la_std", "bti_mean", "bti_std")

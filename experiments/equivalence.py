@@ -29,7 +29,7 @@ from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
 from experiments.runs import workdirs
-from experiments.runs.config import make_config
+from experiments.runs.making import make_config
 
 _STEPS = flags.DEFINE_list("inner_steps", ["1", "5"], "Numbers of inner steps to show")
 

@@ -24,9 +24,10 @@ from experiments.analyses import robustness
 from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
-from experiments.reporting.summary import TITLES
+from experiments.reporting.summary import title_of
 from experiments.runs import workdirs
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from experiments.sweeps import command
 from experiments.sweeps.results import Sweep
 from lamaml_jax import hyper
@@ -76,7 +77,7 @@ def _show(preset: Config, sweep: Sweep, root: pathlib.Path) -> None:
     workdirs.write_json(root / f"{preset.learner}.json", found)
     table = robustness.table(found)
     tables.write(root / f"{preset.learner}.csv", table)
-    print(f"{TITLES[preset.learner]} on {preset.benchmark}, RA in percent:")
+    print(f"{title_of(preset.learner)} on {preset.benchmark}, RA in percent:")
     print(tables.markdown(table))
     if "grid" in found:
         best = found["grid"]

@@ -16,8 +16,9 @@ import jax.numpy as jnp
 
 from experiments import presets
 from experiments.process import console
-from experiments.reporting.summary import TITLES
-from experiments.runs.config import BATCH_SIZE, Config, make_config
+from experiments.reporting.summary import title_of
+from experiments.runs.config import Config
+from experiments.runs.making import BATCH_SIZE, make_config
 from lamaml_jax import Batch, storage
 
 BENCHMARK = "mnist_rotations"
@@ -39,7 +40,7 @@ def main() -> None:
         sizes = storage.measure(learner, config.model(setting.num_classes), example)
         cells = (f"{size / 1000:.0f}" for size in sizes[1:])
         print(
-            f"| {TITLES[name]} | {', '.join(sorted(learner.needs)) or '–'} | {' | '.join(cells)} |"
+            f"| {title_of(name)} | {', '.join(sorted(learner.needs)) or '–'} | {' | '.join(cells)} |"
         )
 
 

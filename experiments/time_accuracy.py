@@ -28,7 +28,8 @@ from experiments.analyses.cost import gradients_per_run
 from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from experiments.sweeps import command, grid
 from lamaml_jax.datasets import ImageDataset
 
@@ -85,7 +86,7 @@ def _request(learner: str) -> command.Request:
     return command.request(learner, [axis], points, options.workdir() / learner, num_seeds=3)
 
 
-def _curve(request: command.Request, dataset: ImageDataset) -> time_accuracy.Curve:
+def _curve(request: command.Request, dataset: ImageDataset | None) -> time_accuracy.Curve:
     sweep = command.perform(request, dataset)
     settings = [(config, config.make_benchmark(dataset).setting) for config in request.configs]
     gradients = [gradients_per_run(config, setting) for config, setting in settings]

@@ -24,8 +24,9 @@ from absl import app, flags
 from experiments import presets
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
-from experiments.runs import events, runner, workdirs
-from experiments.runs.config import Config, make_config
+from experiments.runs import catalogue, events, runner, workdirs
+from experiments.runs.config import Config, stream_defaults
+from experiments.runs.making import make_config
 from lamaml_jax import hyper, training
 from lamaml_jax.learners import LEARNERS
 
@@ -87,7 +88,9 @@ def _run() -> None:
     for config in configs:
         # Refuse what does not fit these data before anything runs.
         training.plan(**config.training(config.make_benchmark(dataset)), settings=config.keywords)
-    folders = [root / config.learner if len(configs) > 1 else root for config in configs]
+    folders = [
+        root / catalogue.short(config.learner) if len(configs) > 1 else root for config in configs
+    ]
     runs = list(zip(configs, folders, strict=True))
     summaries: list[dict[str, Any]] = []
     pictures: list[pathlib.Path] = []
@@ -128,13 +131,15 @@ def _configs() -> list[Config]:
     benchmark, protocol = settings["benchmark"], settings["protocol"]
     learners = _learners()
     if learners == ["all"]:
-        learners = presets.names(benchmark, protocol)
+        known = presets.names(benchmark, protocol)
+        learners = list(LEARNERS) if catalogue.is_own(benchmark) else known
     if _SMOKE.value:
         for name, value in {"num_tasks": 3, "samples_per_task": 100}.items():
-            if settings["stream"][name] is None:
+            if settings["stream"][name] is None and name in stream_defaults(benchmark):
                 settings["stream"][name] = value
     for learner in learners:
-        if learner in LEARNERS:
+        catalogue.learner(learner)
+        if not (catalogue.is_own(benchmark) or catalogue.is_own(learner)):
             presets.require(benchmark, learner, protocol)
     overrides = [*options.SET.value, *([f"order={_ORDER.value}"] if _ORDER.value else [])]
     seeds = options.seeds(_num_seeds(), first=0)
@@ -153,9 +158,9 @@ def _configs() -> list[Config]:
 
 def _shortened(learner: str) -> list[str]:
     """Return what a smoke run sets of a learner's keywords."""
-    if not _SMOKE.value or learner not in LEARNERS:
+    if not _SMOKE.value:
         return []
-    shortened = {"glances", "batches_per_example"} & hyper.names(LEARNERS[learner])
+    shortened = {"glances", "batches_per_example"} & hyper.names(catalogue.learner(learner))
     return [f"{name}=1" for name in shortened]
 
 
@@ -178,14 +183,16 @@ def _with_task_ids(configs: list[Config]) -> tuple[list[Config], list[str]]:
 
 
 def _without_preset() -> list[str]:
+    if catalogue.is_own(options.BENCHMARK.value):
+        return []
     known = presets.names(options.BENCHMARK.value, options.PROTOCOL.value)  # type: ignore[arg-type]
     return [learner for learner in LEARNERS if learner not in known]
 
 
 def _for_learner(learner: str, learners: Sequence[str], overrides: list[str]) -> list[str]:
     """Return the overrides for one of several learners, leaving out those that only others have."""
-    names = {name: hyper.names(LEARNERS[name]) for name in learners if name in LEARNERS}
-    others = set().union(*names.values()) - names.get(learner, set())
+    names = {name: hyper.names(catalogue.learner(name)) for name in learners}
+    others = set().union(*names.values()) - names[learner]
     return [text for text in overrides if text.partition("=")[0] not in others]
 
 

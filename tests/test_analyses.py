@@ -16,7 +16,8 @@ from experiments import alignment, equivalence, robustness, time_accuracy
 from experiments.analyses import robustness as rates
 from experiments.analyses.cost import gradients_per_run
 from experiments.runs import probes, workdirs
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from experiments.sweeps.results import Sweep
 from lamaml_jax import losses, replay
 from lamaml_jax.analysis import gradient_alignment

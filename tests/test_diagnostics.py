@@ -11,7 +11,7 @@ from helpers import compiling_quickly
 from running import Stopped, run_train, stop_after
 
 from experiments.runs import diagnostics, runner, workdirs
-from experiments.runs.config import make_config
+from experiments.runs.making import make_config
 from lamaml_jax.datasets import ImageDataset
 
 HALF = 2**-11  # the relative error of half precision

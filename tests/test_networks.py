@@ -11,7 +11,7 @@ import pytest
 from helpers import assert_close, assert_same_bits, differs
 from scipy import stats
 
-from experiments.runs.config import DATASETS
+from experiments.runs.catalogue import DATASETS
 from lamaml_jax import Model, networks, products
 from lamaml_jax.updates import hypergradients
 

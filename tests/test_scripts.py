@@ -15,7 +15,8 @@ from benchmarks import measure
 from experiments import collect, presets, storage_table
 from experiments.presets import __main__ as listing
 from experiments.presets import grids
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from lamaml_jax import LEARNERS, hyper
 
 ROOT = pathlib.Path(measure.__file__).parents[1]

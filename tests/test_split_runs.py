@@ -14,7 +14,8 @@ from running import users_environment
 import lamaml_jax
 from experiments.reporting.summary import comparison_table
 from experiments.runs import runner
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from lamaml_jax.datasets import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")

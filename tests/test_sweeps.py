@@ -13,7 +13,8 @@ from running import run_script, run_train
 from experiments import sweep, tune
 from experiments.presets.grids import GRIDS
 from experiments.runs import workdirs
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from experiments.sweeps import results
 from experiments.sweeps.grid import listed
 from experiments.sweeps.plan import plan

@@ -15,7 +15,8 @@ from running import run_train
 
 from experiments.reporting import figures, pictures
 from experiments.runs import identity, locks, workdirs
-from experiments.runs.config import Config, make_config
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
 from lamaml_jax.datasets import ImageDataset
 
 TINY = ("--learner=online", "--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20")

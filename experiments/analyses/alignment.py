@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.reporting.drawing import COLORS, LINE_STYLES, subplots
-from experiments.reporting.summary import TITLES
+from experiments.reporting.summary import title_of
 
 LEARNERS = ("er", "c_maml", "sync_la_maml", "la_maml")
 """The paper's."""
@@ -62,7 +62,7 @@ def table(
     for learner, of in numbers.items():
         cells = (of[f"{what}_{pairs}_{source}"] for pairs, source in columns)
         texts = (f"{factor * mean:.3g} ± {factor * std:.2g}" for mean, std in cells)
-        rows.append([TITLES[learner], *texts])
+        rows.append([title_of(learner), *texts])
     return rows
 
 

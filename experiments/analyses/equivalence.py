@@ -37,7 +37,9 @@ def read_steps(texts: Sequence[str], batch_size: int) -> list[int]:
     return steps
 
 
-def measure(config: Config, dataset: ImageDataset, inner_steps: Sequence[int]) -> dict[str, Any]:
+def measure(
+    config: Config, dataset: ImageDataset | None, inner_steps: Sequence[int]
+) -> dict[str, Any]:
     """Train on all tasks but the last, and return the gaps there with a batch of the last task.
 
     Args:
@@ -110,7 +112,7 @@ def plot(found: Mapping[str, Any], title: str) -> Figure:
     return figure
 
 
-def _trained(config: Config, dataset: ImageDataset) -> tuple[Any, Batch, Batch]:
+def _trained(config: Config, dataset: ImageDataset | None) -> tuple[Any, Batch, Batch]:
     """Return the weights before the last task, a batch of it, and as many examples of the memory."""
     benchmark, mesh = config.make_benchmark(dataset), parallel.run_mesh()
     functions = config.make_run(benchmark)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
 from experiments.reporting import sweep_figures
-from experiments.reporting.summary import TITLES
+from experiments.reporting.summary import title_of
 from experiments.runs.config import Config
 from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.results import Sweep
@@ -127,7 +127,7 @@ def table(found: Mapping[str, Any]) -> list[list[str]]:
 def figures(preset: Config, sweep: Sweep, grid_size: int) -> dict[str, Callable[[], Figure]]:
     """Return the pictures of a learner by file name: its rates one at a time, and the grid."""
     learner, rates = preset.learner, RATES[preset.learner]
-    title = f"{TITLES[learner]} on {preset.benchmark}, {len(sweep.seeds)} seeds"
+    title = f"{title_of(learner)} on {preset.benchmark}, {len(sweep.seeds)} seeds"
     lines = {f"{letter} ({name})": line(sweep, i) for i, (name, letter) in enumerate(rates.items())}
     marked = {f"{letter} ({name})": preset.keywords[name] for name, letter in rates.items()}
     drawn: dict[str, Callable[[], Figure]] = {

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.reporting.drawing import COLORS, MARKERS, subplots
-from experiments.reporting.summary import TITLES
+from experiments.reporting.summary import title_of
 from experiments.sweeps.results import Sweep
 
 LEARNERS = ("er", "icarl", "gem", "agem", "c_maml", "la_maml")
@@ -33,7 +33,9 @@ def table(curves: Mapping[str, Curve]) -> list[list[str]]:
     for learner, (sweep, gradients) in curves.items():
         for p, (value,) in enumerate(sweep.points):
             seconds = f"{sweep.train_seconds[p]:.2f}", f"{sweep.compile_seconds[p]:.1f}"
-            rows.append([TITLES[learner], value, sweep.cell("ra", p), *seconds, str(gradients[p])])
+            rows.append(
+                [title_of(learner), value, sweep.cell("ra", p), *seconds, str(gradients[p])]
+            )
     return rows
 
 
@@ -47,7 +49,7 @@ def plot(curves: Mapping[str, Curve], title: str) -> Figure:
         for ax, cost in zip(panels, (sweep.train_seconds, gradients), strict=True):
             order = np.argsort(cost)
             x, y, spread = cost[order], mean[order], std[order]
-            ax.plot(x, y, linewidth=2, label=TITLES[learner], **style)
+            ax.plot(x, y, linewidth=2, label=title_of(learner), **style)
             ax.fill_between(x, y - spread, y + spread, color=COLORS[i], alpha=0.15, linewidth=0)
     for ax, label in zip(panels, ("training seconds per seed", "example-gradients"), strict=True):
         ax.set_xscale("log")

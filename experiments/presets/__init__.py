@@ -51,7 +51,8 @@ def network(benchmark: str, learner: str) -> dict[str, Any]:
 
 def names(benchmark: str, protocol: Protocol) -> list[str]:
     """Return the learners that have a preset."""
-    return [n for n, p in PRESETS[benchmark].items() if protocol == "single" or p.multi is not None]
+    presets = PRESETS.get(benchmark, {})
+    return [n for n, p in presets.items() if protocol == "single" or p.multi is not None]
 
 
 def require(benchmark: str, learner: str, protocol: Protocol) -> None:
@@ -69,4 +70,4 @@ def require(benchmark: str, learner: str, protocol: Protocol) -> None:
 
 def _preset(benchmark: str, learner: str) -> Preset:
     """Return the preset, or an empty one of a learner whose settings are still to be chosen."""
-    return PRESETS[benchmark].get(learner, Preset({}))
+    return PRESETS.get(benchmark, {}).get(learner, Preset({}))

@@ -8,13 +8,29 @@ from absl import flags
 
 from experiments import presets
 from experiments.process import backend, console
-from lamaml_jax import LEARNERS, datasets, hyper
+from experiments.runs import catalogue
+from lamaml_jax import LEARNERS, datasets
 
 BENCHMARK = flags.DEFINE_string(
-    "benchmark", "mnist_rotations", "Stream of tasks: any of " + ", ".join(presets.PRESETS)
+    "benchmark",
+    "mnist_rotations",
+    "Stream of tasks: any of "
+    + ", ".join(presets.PRESETS)
+    + "; or FILE.py:FUNCTION, of keywords alone, that returns one",
+)
+DATASET = flags.DEFINE_string(
+    "dataset", None, "Images of the MNIST benchmarks: mnist (the default) or fashion_mnist"
+)
+NETWORK = flags.DEFINE_string(
+    "network",
+    None,
+    "mlp, convnet, or FILE.py:FUNCTION, of a number of classes and keywords, that returns a Model; the benchmark's, or "
+    "an MLP, by default",
 )
 LEARNER = flags.DEFINE_list(
-    "learner", None, "Method, or a comma-separated list: any of " + ", ".join(LEARNERS)
+    "learner",
+    None,
+    "Method, or a comma-separated list: any of " + ", ".join(LEARNERS) + "; or FILE.py:FACTORY",
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data, of archives in manual/, or to download into"
@@ -137,8 +153,7 @@ def benchmark() -> str:
     Raises:
         ValueError: There is none of this name.
     """
-    if BENCHMARK.value not in presets.PRESETS:
-        raise ValueError(hyper.unknown("benchmark", BENCHMARK.value, presets.PRESETS))
+    catalogue.benchmark(BENCHMARK.value)
     return BENCHMARK.value
 
 
@@ -182,11 +197,16 @@ def seeds(number: int, first: int) -> tuple[int, ...]:
 
 def settings() -> dict[str, Any]:
     """Return what `make_config` takes of these flags, all but learner, assignments and seeds."""
+    stream: dict[str, Any] = {name: flag.value for name, flag in _STREAM.items()}
+    if catalogue.is_own(benchmark()):
+        stream["data_dir"] = DATA_DIR.value
     return {
         "benchmark": benchmark(),
+        "dataset": DATASET.value,
+        "architecture": NETWORK.value,
         "protocol": PROTOCOL.value,
         "semantics": SEMANTICS.value,
-        "stream": {name: flag.value for name, flag in _STREAM.items()},
+        "stream": stream,
         "network": {name: flag.value for name, flag in _NETWORK.items()},
         "stream_seed": STREAM_SEED.value,
     }
@@ -203,8 +223,8 @@ def workdir() -> pathlib.Path:
     return console.path("workdir", WORKDIR.value)
 
 
-def dataset(name: str) -> datasets.ImageDataset:
-    """Load the dataset of this name.
+def dataset(name: str | None) -> datasets.ImageDataset | None:
+    """Load the dataset of this name; of None, of a benchmark with data of its own, there is none.
 
     Raises:
         ValueError: It is not said where from, or twice.
@@ -212,6 +232,10 @@ def dataset(name: str) -> datasets.ImageDataset:
     """
     if PACKAGED.value and DATA_DIR.value is not None:
         raise ValueError("packaged_mnist and data_dir are both given; it must be one of them.")
+    if name is None and PACKAGED.value:
+        raise ValueError(f"packaged_mnist is given; {BENCHMARK.value} has data of its own.")
+    if name is None:
+        return None
     if PACKAGED.value and name != "mnist":
         raise ValueError(f"packaged_mnist is given; {BENCHMARK.value} needs {name} in a data_dir.")
     if PACKAGED.value:

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.process import console
 from experiments.reporting import comparison, dynamics_figures, figures
-from experiments.reporting.summary import TITLES, paper_values
+from experiments.reporting.summary import paper_values, title_of
 from experiments.runs import workdirs
 from lamaml_jax.files import write_whole
 
@@ -93,7 +93,7 @@ def draw_comparison(
     accuracies, paper = {}, {}
     for folder, summary in zip(folders, summaries, strict=True):
         results = workdirs.read_results(folder)
-        title = TITLES[summary["learner"]]
+        title = title_of(summary["learner"])
         if not results["diverged"].all():
             accuracies[title] = results["accuracy"][~results["diverged"]]
         paper[title] = paper_values(summary)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments import presets
+from experiments.runs import catalogue
 from experiments.runs.config import Config
 from lamaml_jax import metrics
 
@@ -44,6 +45,11 @@ TITLES = {
     "online": "Online",
     "iid": "IID",
 }
+
+
+def title_of(learner: str) -> str:
+    """Return what tables and pictures call a learner: its published name, or that of a user's function."""
+    return TITLES.get(learner, catalogue.short(learner))
 
 
 def summarise(
@@ -100,7 +106,7 @@ def is_summary(found: Any) -> bool:
 
 def title(config: Config) -> str:
     """Return the line above a run's figures."""
-    return f"{TITLES[config.learner]} on {config.benchmark}, {len(config.seeds)} seeds"
+    return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {len(config.seeds)} seeds"
 
 
 def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
@@ -132,7 +138,7 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         diverged = summary["diverged_seeds"]
         seeds = "seed" if len(diverged) == 1 else "seeds"
         note = f" ({seeds} {', '.join(map(str, diverged))} diverged)" if diverged else ""
-        lines.append(f"| {TITLES[summary['learner']]}{note} | {' | '.join(cells)} |")
+        lines.append(f"| {title_of(summary['learner'])}{note} | {' | '.join(cells)} |")
     if any(paper_values(s) and s["data"].endswith("_subset") for s in summaries):
         lines.append(
             "\nTrained and tested on a subset of the images; the paper's values are on the whole."
@@ -150,7 +156,7 @@ def inside_table(summaries: Sequence[Mapping[str, Any]]) -> str:
     lines = ["| learner | min-ACC | WC-ACC | stability gap |", "| --- | --- | --- | --- |"]
     for summary in summaries:
         cells = [_plus_minus(summary, name) for name in INSIDE_METRICS]
-        lines.append(f"| {TITLES[summary['learner']]} | {' | '.join(cells)} |")
+        lines.append(f"| {title_of(summary['learner'])} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

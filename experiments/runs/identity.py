@@ -5,6 +5,7 @@ the same as well; a finished one may be looked at with others.
 """
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -14,8 +15,10 @@ from typing import Any
 
 import flax
 import jax
+import numpy as np
 
 import lamaml_jax
+from experiments.runs import catalogue
 from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset, checksum
 
@@ -37,16 +40,13 @@ _COMPILER_FLAGS = ("XLA_FLAGS", "LIBTPU_INIT_ARGS", "NVIDIA_TF32_OVERRIDE")
 _HARMLESS_FLAGS = ("--xla_dump", "--xla_force_host_platform_device_count")
 
 
-def describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
+def describe(config: Config, dataset: ImageDataset | None) -> dict[str, Any]:
     """Return what config.json holds."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     description = {
         "settings": dataclasses.asdict(config),
-        "data": {
-            "name": dataset.name,
-            "source": dataset.source,
-            "sha256": checksum(dataset),
-        },
+        "data": _data(config, dataset),
+        "files": catalogue.sources((config.benchmark, config.learner, config.architecture)),
         "numerics": {
             **{name: jax.config.values.get(name) for name in _JAX_SETTINGS},
             **{name: getattr(flax.config, name, None) for name in _FLAX_SETTINGS},
@@ -60,6 +60,14 @@ def describe(config: Config, dataset: ImageDataset) -> dict[str, Any]:
         "flags": {name: _flags(os.environ[name]) for name in _COMPILER_FLAGS if name in os.environ},
     }
     return json.loads(json.dumps(description, default=str))  # as it is read again
+
+
+def _data(config: Config, dataset: ImageDataset | None) -> dict[str, str]:
+    if dataset is not None:
+        return {"name": dataset.name, "source": dataset.source, "sha256": checksum(dataset)}
+    images = config.make_benchmark(None).images
+    digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    return {"name": config.name_of(None), "source": config.benchmark, "sha256": digest}
 
 
 def is_described(found: Any) -> bool:
@@ -80,7 +88,7 @@ def differences(
         finished: Whether the run's results are only to be shown, and not to be gone on with.
     """
     names: list[str] = []
-    for part in ("settings", "numerics"):
+    for part in ("settings", "files", "numerics"):
         names += _in_words(found.get(part, {}), wanted[part])
     if found["data"].get("sha256") != wanted["data"]["sha256"]:
         names.append("data")

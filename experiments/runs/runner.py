@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from experiments.process import console
 from experiments.reporting.summary import summarise, title
-from experiments.runs import diagnostics, dynamics, events, workdirs
+from experiments.runs import catalogue, diagnostics, dynamics, events, workdirs
 from experiments.runs.clock import Clock
 from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
@@ -28,7 +28,7 @@ from lamaml_jax.training.saving import CHECKPOINTS
 
 def run(
     config: Config,
-    dataset: ImageDataset,
+    dataset: ImageDataset | None,
     workdir: pathlib.Path,
     *,
     diagnose: bool = False,
@@ -38,7 +38,7 @@ def run(
 
     Args:
         config: What to run.
-        dataset: The images.
+        dataset: The images; None where the benchmark is a user's own.
         workdir: Receives config.json, metrics.jsonl, results.npz, summary.json and the state after the last task (see
             `workdirs`).
         diagnose: Keep all learnt rates of the first seed, and measure how all seeds learn (see `diagnostics` and
@@ -74,13 +74,19 @@ def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
 
 
 def _train(
-    config: Config, dataset: ImageDataset, workdir: pathlib.Path, diagnose: bool, tensorboard: bool
+    config: Config,
+    dataset: ImageDataset | None,
+    workdir: pathlib.Path,
+    diagnose: bool,
+    tensorboard: bool,
 ) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
     clock, done = Clock(compile=0.0, train=0.0, eval=0.0), 0
     with (
         contextlib.ExitStack() as stack,
-        tqdm(desc=config.learner, unit="task", dynamic_ncols=True, file=sys.stderr) as bar,
+        tqdm(
+            desc=catalogue.short(config.learner), unit="task", dynamic_ncols=True, file=sys.stderr
+        ) as bar,
     ):
         bar.set_postfix_str("compiling")
         writers: list[Callable[[Progress], None]] = []
@@ -104,7 +110,7 @@ def _train(
         result = train(
             **config.training(benchmark),
             eval=config.eval,
-            eval_batch=config.images.eval_batch,
+            eval_batch=config.eval_batch(),
             probe=PROBES[config.probe](config, benchmark) if config.probe else None,
             on_task=note,
             checkpoint_dir=workdir / CHECKPOINTS,

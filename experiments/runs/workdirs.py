@@ -40,7 +40,10 @@ _FILES = (
 
 @contextlib.contextmanager
 def reserve(
-    runs: Sequence[tuple[Config, pathlib.Path]], dataset: ImageDataset, *, overwrite: bool = False
+    runs: Sequence[tuple[Config, pathlib.Path]],
+    dataset: ImageDataset | None,
+    *,
+    overwrite: bool = False,
 ) -> Iterator[None]:
     """Keep the work directories of runs from other processes during the block, once all are checked.
 
@@ -73,7 +76,7 @@ def reserve(
         yield
 
 
-def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
+def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -> None:
     """Check that `workdir` holds nothing, or this very run.
 
     Raises:
@@ -90,7 +93,7 @@ def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
         )
 
 
-def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset) -> None:
+def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -> None:
     """Check `workdir` and write config.json if it is new.
 
     Raises:

@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from experiments.process import console, options
-from experiments.reporting.summary import TITLES
+from experiments.reporting.summary import title_of
 from experiments.reporting.tables import markdown
-from experiments.runs import runner, workdirs
-from experiments.runs.config import Config, make_config, setting_names
+from experiments.runs import catalogue, runner, workdirs
+from experiments.runs.config import Config
+from experiments.runs.making import make_config, setting_names
 from experiments.sweeps import results
 from experiments.sweeps.grid import MANY_POINTS, Axis, Point
 from experiments.sweeps.plan import plan
@@ -73,7 +74,7 @@ def request(
         settings["stream"]["eval_split"] = "validation"
     if not axes:
         raise ValueError("grid is not given; it must be an axis such as lr_init=0.001:0.3:log8.")
-    known = setting_names(settings["benchmark"], learner)
+    known = setting_names(settings["benchmark"], learner, settings["architecture"])
     for axis in axes:
         if axis.name not in known:
             raise ValueError(
@@ -120,7 +121,7 @@ def check_report(wanted: Request, num_seeds: int) -> None:
         )
 
 
-def check_data(wanted: Request, dataset: ImageDataset) -> None:
+def check_data(wanted: Request, dataset: ImageDataset | None) -> None:
     """Check that these data have what every point needs.
 
     Raises:
@@ -131,7 +132,7 @@ def check_data(wanted: Request, dataset: ImageDataset) -> None:
         config.make_benchmark(dataset)
 
 
-def perform(wanted: Request, dataset: ImageDataset, memory_gb: float = MEMORY_GB) -> Sweep:
+def perform(wanted: Request, dataset: ImageDataset | None, memory_gb: float = MEMORY_GB) -> Sweep:
     """Run a sweep, or go on with it, and write and draw what it measured.
 
     Args:
@@ -158,7 +159,7 @@ def perform(wanted: Request, dataset: ImageDataset, memory_gb: float = MEMORY_GB
 
 
 def report_best(
-    wanted: Request, sweep: Sweep, dataset: ImageDataset, num_seeds: int
+    wanted: Request, sweep: Sweep, dataset: ImageDataset | None, num_seeds: int
 ) -> dict[str, Any]:
     """Run the best point once on test data, with the seeds from 0 on, and return the summary.
 
@@ -195,7 +196,7 @@ def title(wanted: Request) -> str:
     """Return what a sweep's ranking and picture are headed with."""
     config = wanted.configs[0]
     seeds, split = len(config.seeds), config.stream["eval_split"]
-    return f"{TITLES[config.learner]} on {config.benchmark}, {seeds} seeds, {split} data"
+    return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds} seeds, {split} data"
 
 
 def _claim(wanted: Request) -> None:

@@ -31,7 +31,7 @@ class Unit(NamedTuple):
 
 
 def plan(
-    configs: Sequence[Config], dataset: ImageDataset, root: pathlib.Path, memory_gb: float
+    configs: Sequence[Config], dataset: ImageDataset | None, root: pathlib.Path, memory_gb: float
 ) -> list[Unit]:
     """Return the units that run all configurations.
 
@@ -89,7 +89,7 @@ def _merge(configs: Sequence[Config]) -> Config:
     return dataclasses.replace(first, points=points, stream_seed=stream_seed)
 
 
-def _most_runs(config: Config, dataset: ImageDataset, memory_gb: float) -> int:
+def _most_runs(config: Config, dataset: ImageDataset | None, memory_gb: float) -> int:
     """Return how many runs fit into the memory beside each other.
 
     A run holds its stream, its state before and after a task, and copies of both where they are made and saved;

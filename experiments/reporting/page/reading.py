@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import presets
-from experiments.reporting.summary import TITLES
-from experiments.runs import diagnostics, dynamics, workdirs
+from experiments.reporting.summary import TITLES, title_of
+from experiments.runs import catalogue, diagnostics, dynamics, workdirs
 from experiments.sweeps import results
 from experiments.sweeps.results import Sweep
 
@@ -97,7 +97,7 @@ class Found(NamedTuple):
         """The titles of all learners, each once."""
         known = [run.summary["learner"] for run in self.runs]
         known += [sweep.settings["learner"] for sweep in self.sweeps]
-        return [title for learner, title in TITLES.items() if learner in known]
+        return [title_of(learner) for learner in sorted(set(known), key=_place)]
 
 
 def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
@@ -160,10 +160,10 @@ def _walk(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 def _read_sweep(folder: pathlib.Path) -> SweepFound:
     sweep, settings = results.load(folder)
-    if settings.get("learner") not in TITLES or settings.get("benchmark") not in presets.PRESETS:
+    if not _is_known(settings):
         raise ValueError(f"{folder / _SWEEP} is of a sweep that is not known here.")
     axes = ", ".join(axis.name for axis in sweep.axes)
-    label = f"{TITLES[settings['learner']]} over {axes} ({folder.resolve().name})"
+    label = f"{title_of(settings['learner'])} over {axes} ({folder.resolve().name})"
     return SweepFound(folder, label, sweep, settings)
 
 
@@ -174,12 +174,21 @@ def _read(folder: pathlib.Path) -> Run:
         raise ValueError(f"{folder} holds a run that is not finished.")
     if summary.get("num_points", 1) > 1:
         raise ValueError(f"{folder} holds a part of a sweep; name the sweep's own folder.")
-    if summary["learner"] not in TITLES or summary["benchmark"] not in presets.PRESETS:
+    if not _is_known(summary):
         raise ValueError(f"{folder / 'summary.json'} is of a run that is not known here.")
     arrays = workdirs.read_results(folder)
     if not _is_whole(arrays):
         raise ValueError(f"{folder / 'results.npz'} is damaged: arrays are missing or misshapen.")
-    return Run(folder, TITLES[summary["learner"]], description, summary, arrays, {})
+    return Run(folder, title_of(summary["learner"]), description, summary, arrays, {})
+
+
+def _is_known(found: Mapping[str, Any]) -> bool:
+    """Return whether learner and benchmark are this package's, or of a user's file."""
+    for what, known in (("learner", TITLES), ("benchmark", presets.PRESETS)):
+        name = found.get(what)
+        if not isinstance(name, str) or not (name in known or catalogue.is_own(name)):
+            return False
+    return True
 
 
 def _read_rates(run: Run) -> dict[str, np.ndarray]:
@@ -224,10 +233,15 @@ def _is_whole(results: dict[str, np.ndarray]) -> bool:
     return results["rate_mean"].shape == results["rate_share_nonpositive"].shape == shape
 
 
+def _place(learner: str) -> tuple[int, str]:
+    """Return where a learner stands among others: users' own come last."""
+    order = list(TITLES)
+    return order.index(learner) if learner in order else len(order), learner
+
+
 def _labelled(runs: list[Run]) -> list[Run]:
     """Return the runs by learner, with their folders in the labels of those that would be called the same."""
-    order = list(TITLES)
-    runs = sorted(runs, key=lambda run: order.index(run.summary["learner"]))
+    runs = sorted(runs, key=lambda run: _place(run.summary["learner"]))
     count = Counter(run.label for run in runs)
     root = pathlib.Path(os.path.commonpath([run.folder.resolve() for run in runs]))
     return [

@@ -1,0 +1,79 @@
+"""Evaluate a finished run's trained learner anew, and compare with what was measured when it was trained.
+
+    python -m experiments.evaluate runs/rotations --data_dir=DATA
+
+On the images of the run the accuracies are the last row of its accuracy matrix, digit for digit; what differs is said,
+and makes the exit status 1.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/evaluate.py`
+
+if __name__ == "__main__":
+    from experiments.process import startup
+
+    startup.begin()
+
+import numpy as np
+from absl import app
+
+from experiments.process import backend, console, options
+from experiments.reporting.summary import title
+from experiments.reporting.tables import markdown
+from experiments.runs import catalogue, workdirs
+from experiments.runs.config import Config
+from lamaml_jax import Result
+
+
+def script(argv: Sequence[str]) -> None:
+    """Set the process up as the run's was, and evaluate."""
+    console.prepare()
+    with console.plain_errors():
+        config = _config(argv)
+        backend.configure(config.benchmark, len(config.seeds) * len(config.points))
+    main(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Evaluate, print, and compare."""
+    with console.plain_errors():
+        config, folder = _config(argv), console.path("run", argv[1])
+        benchmark = config.make_benchmark(options.dataset(config.dataset))
+        given = {"stream": benchmark, "learner": catalogue.learner(config.learner)}
+        given["model"] = config.model(benchmark.setting.num_classes)
+        result = Result.load(folder, **given)
+        found = result.evaluate(eval_batch=config.eval_batch())
+    print(f"{title(config)}, accuracy in percent after training:")
+    seeds = result.seeds.tolist()
+    rows = [["task", *(f"seed {seed}" for seed in seeds)]]
+    for task, of_seeds in enumerate(found.T, start=1):
+        rows.append([str(task), *(f"{100 * value:.2f}" for value in of_seeds)])
+    rows.append(["mean", *(f"{100 * value:.2f}" for value in found.mean(axis=1))])
+    print(markdown(rows))
+    measured = result.accuracy[:, -1]
+    differs = ~((found == measured) | (np.isnan(found) & np.isnan(measured)))
+    if differs.any():
+        run, task = np.argwhere(differs)[0]
+        sys.exit(
+            f"These are not what the run measured: seed {seeds[run]} had {100 * measured[run, task]:.2f} on task "
+            f"{task + 1}. Other images, versions or devices may be why."
+        )
+    print("These are the accuracies that the run measured, digit for digit.")
+
+
+def _config(argv: Sequence[str]) -> Config:
+    if len(argv) != 2:
+        raise ValueError(f"{len(argv) - 1} folders are given; it must be one, of a finished run.")
+    folder = console.path("run", argv[1])
+    if workdirs.read_summary(folder) is None:
+        raise ValueError(f"run is {str(folder)!r}, which holds no finished run.")
+    settings = workdirs.read_settings(folder)
+    tuples = {name: tuple(settings[name]) for name in ("seeds", "points")}
+    return Config(**settings | tuples)
+
+
+if __name__ == "__main__":
+    app.run(script)

@@ -1,0 +1,174 @@
+"""How a configuration is made of what flags say, and checked before any work starts."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from experiments import presets
+from experiments.presets.preset import Protocol, Semantics
+from experiments.runs import catalogue
+from experiments.runs.config import Config, stream_defaults
+from lamaml_jax import checks, hyper
+from lamaml_jax.training import Eval
+
+BATCH_SIZE = 10
+EPOCHS = {"single": 1, "multi": 10}
+
+
+def make_config(
+    *,
+    benchmark: str,
+    learner: str,
+    protocol: Protocol = "single",
+    semantics: Semantics = "released",
+    assignments: list[str],
+    seeds: tuple[int, ...],
+    stream: Mapping[str, Any],
+    network: Mapping[str, Any],
+    eval: Eval = "all",
+    dataset: str | None = None,
+    architecture: str | None = None,
+    stream_seed: int | None = None,
+    eval_every: int | None = None,
+) -> Config:
+    """Return a checked configuration.
+
+    Args:
+        benchmark: As in `Config`.
+        learner: As in `Config`.
+        protocol: Its name.
+        semantics: Its name.
+        assignments: `name=value` overrides of the preset's keywords, or of any of the stream's or the network's, or
+            `stream_seed=value`.
+        seeds: As in `Config`.
+        stream: Keywords of the benchmark's factory; None stands for the preset's value, or the factory's default.
+        network: Keywords of the network; None stands for its default.
+        eval: As in `Config`.
+        dataset: Its name; None stands for the benchmark's.
+        architecture: As in `Config`.
+        stream_seed: As in `Config`.
+        eval_every: As in `Config`; a task's number of batches is checked once it is known.
+
+    Raises:
+        ValueError: In one sentence, what is wrong with which argument.
+    """
+    dataset = catalogue.dataset(benchmark, dataset)
+    factories = _factories(benchmark, learner, architecture)
+    factory, own_network = factories["learner"], catalogue.defaults(factories["network"])
+    set_of = _parse_assignments(f"setting of {learner} on {benchmark}", factories, assignments)
+    keywords = presets.keywords(benchmark, learner, semantics, protocol)
+    if protocol == "multi" and "glances" in hyper.names(factory):
+        keywords = {"glances": 1} | keywords
+    keywords |= set_of["learner"]
+    floats, static = hyper.part_floats(factory, keywords)
+    stream_seed = set_of["run"].get("stream_seed", stream_seed)
+    config = Config(
+        benchmark=benchmark,
+        learner=learner,
+        protocol=protocol,
+        semantics=semantics,
+        seeds=seeds,
+        keywords={**static, **floats},
+        stream=_stream(benchmark, learner, protocol, {**stream, **set_of["stream"]}),
+        network={
+            **own_network,
+            **(presets.network(benchmark, learner) if architecture is None else {}),
+            **_given(network, own_network, f"the network of {benchmark}"),
+            **set_of["network"],
+        },
+        dataset=dataset,
+        architecture=architecture,
+        eval=eval,
+        stream_seed=stream_seed,
+        eval_every=eval_every,
+    )
+    if stream_seed is not None:
+        checks.integer("stream_seed", stream_seed, 0, 2**32 - 1)
+    needs = config.needs()  # builds network and learner, which check their static keywords
+    if eval_every is not None:
+        _check_inside(config, needs)
+    return config
+
+
+def _check_inside(config: Config, needs: frozenset[str]) -> None:
+    every = config.eval_every
+    checks.integer("eval_every", every, 1)
+    if "mixed_stream" in needs:
+        raise ValueError(
+            f"eval_every is {every}; {config.learner} learns all tasks at once, so that nothing is inside a task."
+        )
+    if config.eval == "needed":
+        raise ValueError(
+            f"eval_every is {every} and eval 'needed'; eval must be all or seen, as the lowest accuracy of a task "
+            "is known only where it is evaluated after every later one."
+        )
+
+
+def setting_names(benchmark: str, learner: str, architecture: str | None = None) -> list[str]:
+    """Return the names that an assignment may set: the learner's keywords, the stream's and the network's."""
+    factories = _factories(benchmark, learner, architecture).values()
+    return [name for factory in factories for name in hyper.names(factory)]
+
+
+def _parse_assignments(
+    what: str, factories: Mapping[str, Callable[..., Any]], assignments: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Return the values that are set, by whose they are; `what` is what a message calls a name."""
+    texts: dict[str, list[str]] = {whose: [] for whose in factories}
+    for text in assignments:
+        name, equals, _ = text.partition("=")
+        if not equals:
+            raise ValueError(f"{text!r} is not of the form name=value.")
+        owners = [whose for whose, factory in factories.items() if name in hyper.names(factory)]
+        if not owners:
+            known = [name for factory in factories.values() for name in hyper.names(factory)]
+            raise ValueError(hyper.unknown(what, name, known))
+        texts[owners[0]].append(text)
+    return {whose: hyper.parse(factory, texts[whose]) for whose, factory in factories.items()}
+
+
+def _factories(
+    benchmark: str, learner: str, architecture: str | None
+) -> dict[str, Callable[..., Any]]:
+    """Return whose signatures say what can be set, by what they make."""
+
+    def run(*, stream_seed: int | None = None) -> None: ...
+
+    return {
+        "learner": catalogue.learner(learner),
+        "stream": catalogue.benchmark(benchmark),
+        "network": catalogue.network(architecture, catalogue.dataset(benchmark)),
+        "run": run,
+    }
+
+
+def _stream(
+    benchmark: str, learner: str, protocol: Protocol, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    own = stream_defaults(benchmark)
+    given = _given(given, own, benchmark)
+    preset = presets.stream(benchmark, learner, protocol)
+    usual = {"batch_size": BATCH_SIZE, "epochs": EPOCHS[protocol]}
+    dataset = catalogue.dataset(benchmark)
+    if dataset is None:  # a user's own, with the length that it has
+        passes = {"epochs": EPOCHS[protocol]} if protocol == "multi" and "epochs" in own else {}
+        return own | passes | given
+    values = own | usual | preset | given
+    if "classes_per_task" in own:
+        num_classes = catalogue.DATASETS[dataset].num_classes
+        per_task = values["classes_per_task"]
+        checks.divisor("classes_per_task", per_task, num_classes, "the number of classes")
+        values["num_tasks"] = given.get("num_tasks", num_classes // per_task)
+        checks.integer("num_tasks", values["num_tasks"], 1, num_classes // per_task)
+    for name in ("num_tasks", "samples_per_task"):
+        if values[name] is not None:
+            checks.integer(name, values[name], 1)
+    return values
+
+
+def _given(given: Mapping[str, Any], own: Mapping[str, Any], whose: str) -> dict[str, Any]:
+    """Return what is not None; raise ValueError unless all of that is among `own`."""
+    given = {name: value for name, value in given.items() if value is not None}
+    for name, value in given.items():
+        if name not in own:
+            raise ValueError(f"{name} is {value!r}; {whose} has no {name}.")
+    return given
