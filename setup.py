@@ -32,7 +32,11 @@ setup(
     ],
     # experiments/ and benchmarks/ are scripts for the checkout and are not installed.
     packages=find_packages(include=["lamaml_jax", "lamaml_jax.*"]),
-    package_data={"lamaml_jax": ["py.typed"], "lamaml_jax.datasets": ["packaged/*"]},
+    package_data={
+        "lamaml_jax": ["py.typed"],
+        "lamaml_jax.datasets": ["packaged/*"],
+        "lamaml_jax.training": ["packaged/*.json", "packaged/*.npz"],
+    },
     python_requires=">=3.11",
     install_requires=_requirements(),
     extras_require={

@@ -21,7 +21,7 @@ from lamaml_jax.learners import (
     ucb,
 )
 from lamaml_jax.learners._projection import project_agem, project_gem
-from lamaml_jax.training import Progress, Result, load, train
+from lamaml_jax.training import Progress, Result, load, load_packaged_la_maml, train
 from lamaml_jax.types import Batch, Learner, Model, Setting
 from lamaml_jax.updates import (
     descend,
@@ -58,6 +58,7 @@ __all__ = [
     "la_er",
     "la_maml",
     "load",
+    "load_packaged_la_maml",
     "lookahead",
     "losses",
     "mer",

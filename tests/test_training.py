@@ -23,6 +23,7 @@ from lamaml_jax import (
     iid,
     la_maml,
     load,
+    load_packaged_la_maml,
     networks,
     online,
     parallel,
@@ -325,6 +326,14 @@ def test_a_damaged_result_is_named(tmp_path: pathlib.Path, name: str) -> None:
             load(tmp_path)
         (tmp_path / name).write_bytes(whole)
     assert json.loads((tmp_path / "learner.json").read_text())["learner"] == "online"
+
+
+def test_a_trained_la_maml_comes_with_the_package() -> None:
+    result = load_packaged_la_maml()
+    np.testing.assert_allclose(result.evaluate()[0], result.accuracy[0, -1], atol=0.005)
+    assert result.metrics()["ra"] > 0.55
+    rates = result.state.lrs["Dense_0"]["kernel"][0]
+    assert rates.std() > 0.01 and result.state.memory.x.shape == (1, 50, 784)
 
 
 # What is refused before anything compiles.

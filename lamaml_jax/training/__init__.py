@@ -1,5 +1,6 @@
 """Training as one function: runs on their devices, what they measure, and what is kept of them."""
 
+from lamaml_jax.training.packaged import load_packaged_la_maml
 from lamaml_jax.training.planning import Factory, Plan, plan
 from lamaml_jax.training.result import Result
 from lamaml_jax.training.runs import Clock, Point, Probe, Runs
@@ -19,6 +20,7 @@ __all__ = [
     "Result",
     "Runs",
     "load",
+    "load_packaged_la_maml",
     "plan",
     "train",
 ]
