@@ -32,7 +32,7 @@ from lamaml_jax import (
     ucb,
 )
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.training import Progress, Runs
+from lamaml_jax.training import Progress, Runs, program
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -115,6 +115,17 @@ def test_raw_images_are_predicted_through_the_transform_of_their_task(mnist: Ima
     scores = result.predict(mnist.test_images[..., 0], task=1)
     right = (scores.argmax(axis=2) == mnist.test_labels).mean(axis=1)
     np.testing.assert_allclose(right, result.accuracy[:, -1, 1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("learner", [la_maml, iid])
+def test_a_task_in_parts_is_the_same_task(learner: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are kept short where many runs would have the program keep much memory."""
+    arguments: Any = {"seeds": (3, 5), **(FAST if learner is la_maml else {})}
+    whole = train(learner, NETWORK, blobs(), **arguments)
+    monkeypatch.setattr(program, "_BATCHES_PER_CALL", 4)
+    parts = train(learner, NETWORK, blobs(), **arguments)
+    assert_same_bits(parts.record, whole.record)
+    assert_same_bits(parts.state, whole.state)
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:

@@ -154,8 +154,8 @@ class Config:
         """
         if self.lacks_task_ids():
             raise ValueError(
-                f"learner is {self.learner}, which needs to know the task at test; {self.benchmark} tells it with "
-                "heads per_task."
+                f"learner is {self.learner}, which needs to know the task at test; {self.benchmark} tells it under "
+                "--heads=per_task."
             )
 
     def is_standard_stream(self) -> bool:

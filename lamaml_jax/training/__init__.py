@@ -2,8 +2,9 @@
 
 from lamaml_jax.training.packaged import load_packaged_la_maml
 from lamaml_jax.training.planning import Factory, Plan, plan
+from lamaml_jax.training.program import Clock, Probe
 from lamaml_jax.training.result import Result
-from lamaml_jax.training.runs import Clock, Point, Probe, Runs
+from lamaml_jax.training.runs import Point, Runs
 from lamaml_jax.training.train import Eval, OnTask, Progress, train
 
 load = Result.load

@@ -19,7 +19,7 @@ import numpy as np
 from lamaml_jax import metrics, parallel
 from lamaml_jax.loop import TaskLog
 from lamaml_jax.training.planning import Plan
-from lamaml_jax.training.runs import Program
+from lamaml_jax.training.program import Program
 
 Record: TypeAlias = dict[str, np.ndarray]
 

@@ -16,9 +16,10 @@ from lamaml_jax.loop import TaskLog, make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
 from lamaml_jax.training.planning import Factory, Plan, plan
+from lamaml_jax.training.program import Clock, Probe, Program, compile_runs
 from lamaml_jax.training.recording import Record
 from lamaml_jax.training.result import Result
-from lamaml_jax.training.runs import Clock, Point, Probe, Program, compile_runs
+from lamaml_jax.training.runs import Point
 from lamaml_jax.types import Loss, Model, State
 
 Eval: TypeAlias = Literal["all", "seen", "needed"]
@@ -141,9 +142,7 @@ def train(
         saving.claim(folder, planned)
     clock = Clock() if clock is None else clock
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
-    program = compile_runs(
-        functions, planned.stream, planned.runs, clock, inside=planned.inside, devices=devices
-    )
+    program = compile_runs(functions, planned, clock, devices=devices)
     state = program.start if start is None else program.load(_like(start, program))
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])
     record, done = recording.empty(planned, program, probed), 0
@@ -193,7 +192,7 @@ def _learn(
     planned: Plan, program: Program, record: Record, clock: Clock, state: State, stage: int
 ) -> tuple[State, TaskLog]:
     """Train through a stage, and evaluate inside it where that is asked for."""
-    parts = program.train(state, planned.learnt[stage])
+    parts = program.train(state, stage)
     in_order = planned.tasks() == planned.all_tasks()
     seen = stage + 1 if in_order else len(planned.all_tasks())
     for evaluation in itertools.count():
