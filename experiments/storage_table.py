@@ -1,7 +1,13 @@
-"""Print what every learner keeps beyond the network's weights on MNIST Rotations, as a Markdown table."""
+"""Print what every learner keeps beyond the network's weights on MNIST Rotations, as a Markdown table.
+
+    python -m experiments.storage_table [FILE]
+
+Also writes it to FILE as CSV.
+"""
 
 import pathlib
 import sys
+from collections.abc import Sequence
 
 sys.path.insert(
     0, str(pathlib.Path(__file__).parents[1])
@@ -16,6 +22,7 @@ import jax.numpy as jnp
 
 from experiments import presets
 from experiments.process import console
+from experiments.reporting import tables
 from experiments.reporting.summary import title_of
 from experiments.runs.config import Config
 from experiments.runs.making import BATCH_SIZE, make_config
@@ -24,11 +31,17 @@ from lamaml_jax import Batch, storage
 BENCHMARK = "mnist_rotations"
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> None:
+    """Print the table, and write it where `argv` says."""
+    found = table()
+    print(tables.markdown(found))
+    for text in argv:
+        tables.write(console.path("file", text), found)
+
+
+def table() -> list[list[str]]:
     """Measure each learner that has a preset; those that need task ids with a head per task."""
-    print(
-        "| learner | needs | replay KB | per parameter KB | other KB |\n| --- | --- | --- | --- | --- |"
-    )
+    rows = [["learner", "needs", "replay KB", "per parameter KB", "other KB"]]
     labels = jnp.zeros(BATCH_SIZE, jnp.int32)
     example = Batch(jnp.zeros((BATCH_SIZE, 784)), labels, task=labels, valid=labels == 0)
     for name in presets.names(BENCHMARK, "single"):
@@ -38,10 +51,9 @@ def main() -> None:
         setting = config.setting()
         learner = config.build(setting, {n: jnp.float32(v) for n, v in config.floats().items()})
         sizes = storage.measure(learner, config.model(setting.num_classes), example)
-        cells = (f"{size / 1000:.0f}" for size in sizes[1:])
-        print(
-            f"| {title_of(name)} | {', '.join(sorted(learner.needs)) or '–'} | {' | '.join(cells)} |"
-        )
+        needs = ", ".join(sorted(learner.needs)) or "–"
+        rows.append([title_of(name), needs, *(f"{size / 1000:.0f}" for size in sizes[1:])])
+    return rows
 
 
 def _config(learner: str, heads: str) -> Config:
@@ -58,4 +70,4 @@ def _config(learner: str, heads: str) -> Config:
 if __name__ == "__main__":
     console.prepare()
     with console.plain_errors():
-        main()
+        main(sys.argv[1:])

@@ -16,11 +16,39 @@ def test_tables_are_those_of_the_committed_results(path: pathlib.Path) -> None:
     assert documents.renew(text) == text, "python -m experiments.docs writes them anew"
 
 
-def test_all_results_stand_between_marks() -> None:
-    (results,) = (path for path in docs.pages() if path.name == "results.md")
-    text = results.read_text(encoding="utf-8")
-    marked = re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=re.DOTALL)
-    assert text.count("\n| ") > 100 and "\n|" not in marked
+NUMBER = re.compile(r"[-−]?\d[\d.,]*( ± [\d.]+)?%?( \(.*\))?")
+
+
+def columns_of_numbers(text: str) -> list[str]:
+    """Return the headings of the columns outside all marks of which most cells are a number, with what is beside it."""
+    by_hand = re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=re.DOTALL)
+    found = []
+    for table in re.findall(r"(?:^\|.*\n)+", by_hand, flags=re.MULTILINE):
+        lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
+        for heading, _, *cells in zip(*lines, strict=True):
+            if 2 * sum(NUMBER.fullmatch(cell) is not None for cell in cells) > len(cells):
+                found.append(heading)
+    return found
+
+
+@pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)
+def test_no_column_of_numbers_is_typed(path: pathlib.Path) -> None:
+    assert not columns_of_numbers(path.read_text(encoding="utf-8"))
+
+
+def test_typed_column_of_numbers_is_found() -> None:
+    table = (
+        "| learner | RA | note |\n| --- | --- | --- |\n| ER | 70.40 ± 0.90 | 1 of 2 |\n"
+        "| GEM | – | all |\n| MER | 904 (900 to 911) | – |\n"
+    )
+    assert columns_of_numbers(f"Before.\n\n{table}\nAfter.\n") == ["RA"]
+    assert not columns_of_numbers(f"<!-- table: weights -->\n\n{table}\n<!-- end -->\n")
+
+
+def test_committed_tables_are_all_shown() -> None:
+    shown = "".join(path.read_text(encoding="utf-8") for path in docs.pages())
+    for path in (docs.pages()[0].parent / "docs" / "measured").glob("*.csv"):
+        assert f"file path=docs/measured/{path.name}" in shown
 
 
 def test_changed_number_is_mended() -> None:
