@@ -19,22 +19,15 @@ if __name__ == "__main__":
     startup.begin()
 
 import dataclasses
-import functools
 
-import numpy as np
 from absl import app
 
-from experiments.analyses import alignment
+from experiments.analyses import alignment, folder
 from experiments.process import console, options
-from experiments.reporting import tables
-from experiments.reporting.pictures import draw_anew
-from experiments.reporting.summary import title_of
 from experiments.runs import runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from lamaml_jax import hyper
-
-_LAST = 11  # the paper's last task
 
 
 def script(argv: Sequence[str]) -> None:
@@ -51,10 +44,16 @@ def main(argv: Sequence[str]) -> None:
         root, dataset = options.workdir(), options.dataset(configs[0].dataset)
         runs = [(config, root / config.learner) for config in configs]
         configs[0].make_benchmark(dataset)
+        names, seeds = [config.learner for config in configs], list(configs[0].seeds)
+        about = folder.About("alignment", configs[0].benchmark, names, seeds, names, {})
         with workdirs.reserve(runs, dataset):
-            for config, folder in runs:
-                runner.run(config, dataset, folder)
-            _show(root, configs, [workdirs.read_results(folder) for _, folder in runs])
+            folder.begin(root, about)
+            for config, workdir in runs:
+                runner.run(config, dataset, workdir)
+            results = {name: workdirs.read_results(root / name) for name in names}
+            workdirs.write_json(root / "alignment.json", alignment.numbers(results))
+            folder.show(root, about, alignment.parts(results))
+            folder.finish(root, about)
 
 
 def _config(learner: str) -> Config:
@@ -70,25 +69,6 @@ def _config(learner: str) -> Config:
         eval="needed",
     )
     return dataclasses.replace(config, probe="alignment")
-
-
-def _show(root: pathlib.Path, configs: list[Config], found: list[dict[str, np.ndarray]]) -> None:
-    last = min(_LAST, configs[0].stream["num_tasks"])
-    numbers = {
-        config.learner: alignment.means(results, last)
-        for config, results in zip(configs, found, strict=True)
-    }
-    workdirs.write_json(root / "alignment.json", numbers)
-    for what, factor in (("cosine", 100), ("dot", 1)):
-        table = alignment.table(numbers, what, factor)
-        tables.write(root / f"alignment_{what}.csv", table)
-        print(f"Mean {what}{' x 100' if factor > 1 else ''} over tasks 2 to {last}:")
-        print(tables.markdown(table))
-    title = f"{configs[0].benchmark}, {len(configs[0].seeds)} seeds"
-    runs = {title_of(c.learner): results for c, results in zip(configs, found, strict=True)}
-    for what in ("cosine", "dot"):
-        plot = functools.partial(alignment.plot, runs, what, title)
-        print(*draw_anew(root / f"alignment_{what}.png", plot))
 
 
 if __name__ == "__main__":

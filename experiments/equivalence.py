@@ -11,7 +11,6 @@ no step crosses a kink of ReLU.
 import pathlib
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 sys.path.insert(
     0, str(pathlib.Path(__file__).parents[1])
@@ -24,10 +23,8 @@ if __name__ == "__main__":
 
 from absl import app, flags
 
-from experiments.analyses import equivalence
+from experiments.analyses import equivalence, folder
 from experiments.process import console, options
-from experiments.reporting import tables
-from experiments.reporting.pictures import draw_anew
 from experiments.runs import workdirs
 from experiments.runs.making import make_config
 
@@ -58,26 +55,12 @@ def main(argv: Sequence[str]) -> None:
         )
         steps = equivalence.read_steps(_STEPS.value, config.stream["batch_size"])
         root, dataset = options.workdir(), options.dataset(config.dataset)
+        about = folder.About("equivalence", config.benchmark, learners, list(config.seeds), [], {})
+        folder.begin(root, about)
         found = equivalence.measure(config, dataset, steps)
-        root.mkdir(parents=True, exist_ok=True)
-        workdirs.write_json(root / "equivalence.json", found)
-        table = equivalence.table(found)
-        tables.write(root / "equivalence.csv", table)
-        _show(found, table)
-        print(
-            *draw_anew(root / "equivalence.png", lambda: equivalence.plot(found, config.benchmark))
-        )
-
-
-def _show(found: dict[str, Any], table: tables.Table) -> None:
-    steps = found["steps"]
-    print(
-        f"Distances of the meta-gradient; the joint gradient's norm is {found['gradient_norm']:.4g}."
-    )
-    print(tables.markdown(table))
-    for k, of in steps.items():
-        reach = "at no rate here" if of["up_to"] is None else f"up to a rate of {of['up_to']:g}"
-        print(f"K = {k}: a slope of 2, within 0.1, {reach}.")
+        workdirs.write_json(root / equivalence.FILE, found)
+        folder.show(root, about, equivalence.parts(found))
+        folder.finish(root, about)
 
 
 if __name__ == "__main__":

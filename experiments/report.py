@@ -2,9 +2,9 @@
 
     python -m experiments.report RUN [RUN ...] --out=report.html
 
-RUN is the work directory of a finished run, or a folder in which there are some, all of one benchmark. The page is one
-file, which needs neither network nor other files. A run that is damaged or not finished is named, and the others are
-shown.
+RUN is the work directory of a finished run, sweep or analysis, or a folder in which there are some, all of one
+benchmark. The page is one file, which needs neither network nor other files. What is damaged or not finished is named,
+and the others are shown.
 """
 
 import pathlib

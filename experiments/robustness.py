@@ -20,16 +20,12 @@ if __name__ == "__main__":
 
 from absl import app, flags
 
-from experiments.analyses import robustness
+from experiments.analyses import folder, robustness
 from experiments.process import console, options
-from experiments.reporting import tables
-from experiments.reporting.pictures import draw_anew
-from experiments.reporting.summary import title_of
 from experiments.runs import workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.sweeps import command
-from experiments.sweeps.results import Sweep
 from lamaml_jax import hyper
 
 _POINTS = flags.DEFINE_integer("points", 8, "Values of each rate on its own", lower_bound=2)
@@ -49,12 +45,21 @@ def main(argv: Sequence[str]) -> None:
     with console.plain_errors():
         options.refuse_arguments(argv)
         learners = options.learners(robustness.RATES)
-        wanted = [(_preset(learner), _request(learner)) for learner in learners]
-        dataset = options.dataset(wanted[0][0].dataset)
-        for _, request in wanted:
+        presets = [_preset(learner) for learner in learners]
+        wanted = {preset.learner: _request(preset) for preset in presets}
+        root, dataset = options.workdir(), options.dataset(presets[0].dataset)
+        for request in wanted.values():
             command.check_data(request, dataset)
-        for preset, request in wanted:
-            _show(preset, command.perform(request, dataset), options.workdir())
+        seeds = list(wanted[learners[0]].configs[0].seeds)
+        about = folder.About("robustness", presets[0].benchmark, learners, seeds, learners, {})
+        about.options["grid_size"] = _GRID_SIZE.value
+        folder.begin(root, about)
+        for learner, request in wanted.items():
+            sweep = command.perform(request, dataset)
+            found = robustness.numbers(learner, sweep, _GRID_SIZE.value)
+            workdirs.write_json(root / f"{learner}.json", found)
+            folder.show(root, about, robustness.parts(found, sweep, _GRID_SIZE.value))
+        folder.finish(root, about)
 
 
 def _preset(learner: str) -> Config:
@@ -67,26 +72,10 @@ def _preset(learner: str) -> Config:
     )
 
 
-def _request(learner: str) -> command.Request:
-    axes, points = robustness.rates_around(_preset(learner), _POINTS.value, _GRID_SIZE.value)
-    return command.request(learner, axes, points, options.workdir() / learner, num_seeds=3)
-
-
-def _show(preset: Config, sweep: Sweep, root: pathlib.Path) -> None:
-    found = robustness.numbers(preset.learner, sweep, _GRID_SIZE.value)
-    workdirs.write_json(root / f"{preset.learner}.json", found)
-    table = robustness.table(found)
-    tables.write(root / f"{preset.learner}.csv", table)
-    print(f"{title_of(preset.learner)} on {preset.benchmark}, RA in percent:")
-    print(tables.markdown(table))
-    if "grid" in found:
-        best = found["grid"]
-        print(
-            f"Of the grid: best RA {best['best_ra']:.2f} at {best['best']}, where both rates are equal "
-            f"{best['best_ra_where_both_are_equal']:.2f}; {best['diverged']} points diverged."
-        )
-    for name, plot in robustness.figures(preset, sweep, _GRID_SIZE.value).items():
-        print(*draw_anew(root / name, plot))
+def _request(preset: Config) -> command.Request:
+    axes, points = robustness.rates_around(preset, _POINTS.value, _GRID_SIZE.value)
+    workdir = options.workdir() / preset.learner
+    return command.request(preset.learner, axes, points, workdir, num_seeds=3)
 
 
 if __name__ == "__main__":

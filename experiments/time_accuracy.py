@@ -23,11 +23,10 @@ if __name__ == "__main__":
 import numpy as np
 from absl import app, flags
 
-from experiments.analyses import time_accuracy
+from experiments.analyses import folder, time_accuracy
 from experiments.analyses.cost import gradients_per_run
 from experiments.process import console, options
-from experiments.reporting import tables
-from experiments.reporting.pictures import draw_anew
+from experiments.runs import workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.sweeps import command, grid
@@ -54,16 +53,16 @@ def main(argv: Sequence[str]) -> None:
         root, dataset = options.workdir(), options.dataset(first.configs[0].dataset)
         for request in wanted.values():
             command.check_data(request, dataset)
+        config = first.configs[0]
+        about = folder.About(
+            "time_accuracy", config.benchmark, learners, list(config.seeds), learners, {}
+        )
+        about.options["left_out"] = left_out
+        folder.begin(root, about)
         curves = {name: _curve(request, dataset) for name, request in wanted.items()}
-        table = time_accuracy.table(curves)
-        tables.write(root / "time_accuracy.csv", table)
-        print(tables.markdown(table))
-        if left_out:
-            print(
-                f"Left out, as they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
-            )
-        title = f"{first.configs[0].benchmark}, {len(first.configs[0].seeds)} seeds"
-        print(*draw_anew(root / "time_accuracy.png", lambda: time_accuracy.plot(curves, title)))
+        workdirs.write_json(root / time_accuracy.FILE, time_accuracy.costs(curves))
+        folder.show(root, about, time_accuracy.parts(curves, left_out))
+        folder.finish(root, about)
 
 
 def _learners() -> tuple[list[str], list[str]]:

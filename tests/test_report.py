@@ -143,8 +143,8 @@ def test_arrays_that_do_not_fit_are_damage(copy: pathlib.Path) -> None:
     for change in ({"accuracy": np.zeros((2, 3))}, {"diverged": np.zeros(3, bool)}):
         with np.load(copy / "la_er" / "results.npz") as results:
             np.savez(path, **{**results, **change})
-        runs, _, problems = reading.read(reading.find([copy]))
-        assert [run.label for run in runs] == ["La-ER"] and str(path) in problems[0]
+        found = reading.read(reading.find([copy]))
+        assert [run.label for run in found.runs] == ["La-ER"] and str(path) in found.problems[0]
 
 
 def test_names_cannot_break_the_page(copy: pathlib.Path) -> None:

@@ -1,5 +1,8 @@
 """The meta-gradient against the gradient of its surrogate, at the weights of a trained network (Appendix B)."""
 
+import functools
+import json
+import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.analyses.folder import About, Part
 from experiments.reporting.drawing import COLORS, MARKERS, subplots
 from experiments.runs.config import Config
 from lamaml_jax import checks, losses, parallel, replay
@@ -18,6 +22,9 @@ from lamaml_jax.updates import split
 
 EXPONENTS = range(2, 21)
 """Of the rates 2^-2 to 2^-20; the steps of many pieces cross kinks even at the text's 2^-12."""
+
+FILE = "equivalence.json"
+"""What `measure` returned, in the folder of the analysis."""
 
 _TOLERANCE = 0.1
 
@@ -92,21 +99,51 @@ def table(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def plot(found: Mapping[str, Any], title: str) -> Figure:
+def parts(found: Mapping[str, Any]) -> list[Part]:
+    """Return what `measure` found with its picture."""
+    reach = {
+        k: "at no rate here" if of["up_to"] is None else f"up to a rate of {of['up_to']:g}"
+        for k, of in found["steps"].items()
+    }
+    part = Part(
+        "equivalence",
+        "Distances of the meta-gradient",
+        f"Over the inner rate; the joint gradient's norm is {found['gradient_norm']:.4g}.",
+        table(found),
+        functools.partial(plot, found),
+        ("inner steps", "rate", "to the surrogate", "to the joint loss"),
+        [
+            (k, *values)
+            for k, of in found["steps"].items()
+            for values in zip(found["rates"], of["surrogate"], of["joint"], strict=True)
+        ],
+        [f"K = {k}: a slope of 2, within 0.1, {text}." for k, text in reach.items()],
+    )
+    return [part]
+
+
+def read(root: pathlib.Path, about: About) -> list[Part]:
+    """Return the parts of a finished analysis in its folder."""
+    return parts(json.loads((root / FILE).read_bytes()))
+
+
+def plot(found: Mapping[str, Any], title: str, *, narrow: bool = False) -> Figure:
     """Draw the gaps over the rates on logarithmic axes, beside lines of slope 1 and 2."""
-    figure, (ax,) = subplots(title, (6.4, 5.0))
+    figure, (ax,) = subplots(title, (6.4, 5.0), narrow=narrow)
     rates = np.array(found["rates"])
     for i, (k, of) in enumerate(found["steps"].items()):
-        style: dict[str, Any] = {"color": COLORS[i], "marker": MARKERS[i % len(MARKERS)]}
-        ax.loglog(rates, of["surrogate"], label=f"to the surrogate, K = {k}", **style)
-        ax.loglog(rates, of["joint"], mfc="white", label=f"to the joint loss, K = {k}", **style)
+        color, marker = COLORS[i % len(COLORS)], MARKERS[i % len(MARKERS)]
+        style: dict[str, Any] = {"color": color, "marker": marker, "markersize": 5}
+        ax.loglog(rates, of["surrogate"], label=f"to surrogate, K = {k}", **style)
+        ax.loglog(rates, of["joint"], mfc="white", label=f"to joint loss, K = {k}", **style)
     first = next(iter(found["steps"].values()))
     for power, at in ((1, first["joint"][-1]), (2, first["surrogate"][-1])):
         line = at * (rates / rates[-1]) ** power
         ax.loglog(rates, line, ":", color="grey", zorder=0)
-        ax.annotate(f"slope {power}", (rates[-3], line[-3]), color="dimgrey", va="top")
+        below: dict[str, Any] = {"xytext": (6, -3), "textcoords": "offset points", "va": "top"}
+        ax.annotate(f"slope {power}", (rates[-2], line[-2]), color="dimgrey", **below)
     ax.set_xlabel("inner rate α")
-    ax.set_ylabel("distance of the meta-gradient (global norm)")
+    ax.set_ylabel("distance (global norm)")
     ax.grid(color="lightgrey", linewidth=0.6)
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure

@@ -4,18 +4,19 @@ Dimensions: P points, S seeds.
 """
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from scipy.stats import spearmanr
 
+from experiments.analyses.folder import About, Part
 from experiments.reporting import sweep_figures
 from experiments.reporting.summary import title_of
 from experiments.runs.config import Config
 from experiments.sweeps.grid import Axis, Point
-from experiments.sweeps.results import Sweep
+from experiments.sweeps.results import Sweep, load
 
 RATES = {
     "c_maml": {"inner_lr": "α", "outer_lr": "β"},
@@ -124,24 +125,91 @@ def table(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
-def figures(preset: Config, sweep: Sweep, grid_size: int) -> dict[str, Callable[[], Figure]]:
-    """Return the pictures of a learner by file name: its rates one at a time, and the grid."""
-    learner, rates = preset.learner, RATES[preset.learner]
-    title = f"{title_of(learner)} on {preset.benchmark}, {len(sweep.seeds)} seeds"
-    lines = {f"{letter} ({name})": line(sweep, i) for i, (name, letter) in enumerate(rates.items())}
-    marked = {f"{letter} ({name})": preset.keywords[name] for name, letter in rates.items()}
-    drawn: dict[str, Callable[[], Figure]] = {
-        f"{learner}_rates.png": lambda: sweep_figures.plot_lines(
-            lines, title, scale="log", xlabel="learning rate", marked=marked
+def parts(found: Mapping[str, Any], sweep: Sweep, grid_size: int) -> list[Part]:
+    """Return a learner's rates one at a time, and its grid, with their pictures.
+
+    Args:
+        found: The learner's, of `numbers`.
+        sweep: Of the points of `rates_around`.
+        grid_size: As there.
+    """
+    learner = found["learner"]
+    rates = {name: f"{letter} ({name})" for name, letter in RATES[learner].items()}
+    lines = {label: line(sweep, i) for i, label in enumerate(rates.values())}
+    preset = dict(zip(lines, map(float, sweep.points[0]), strict=True))
+    made = [
+        Part(
+            f"{learner}_rates",
+            f"{title_of(learner)} over each rate",
+            "RA in percent, the other rates at the preset.",
+            table(found),
+            lambda title, *, narrow=False: sweep_figures.plot_lines(
+                lines, title, scale="log", xlabel="learning rate", marked=preset, narrow=narrow
+            ),
+            ("rate", "value", "seed", "RA"),
+            [
+                (label, value, seed, float(ra))
+                for label, (values, measured) in lines.items()
+                for value, of_seeds in zip(values, measured, strict=True)
+                for seed, ra in zip(sweep.seeds, of_seeds, strict=True)
+            ],
         )
-    }
+    ]
     if grid_size and learner in GRIDS:
-        values, measured = grid(sweep, grid_size)
-        rows, columns = (f"{rates[name]} ({name})" for name in GRIDS[learner])
-        drawn[f"{learner}_grid.png"] = lambda: sweep_figures.plot_heat_map(
-            (rows, values), (columns, values), measured.mean(axis=2), measured.std(axis=2), title
+        row, column = (rates[name] for name in GRIDS[learner])
+        made.append(_grid_part(found, row, column, *grid(sweep, grid_size), sweep.seeds))
+    return made
+
+
+def read(root: pathlib.Path, about: About) -> list[Part]:
+    """Return the parts of a finished analysis in its folder."""
+    size, made = about.options["grid_size"], []
+    for learner in about.learners:
+        sweep, _ = load(root / learner)
+        made += parts(numbers(learner, sweep, size), sweep, size)
+    return made
+
+
+def _grid_part(
+    found: Mapping[str, Any],
+    row: str,
+    column: str,
+    values: list[str],
+    measured: np.ndarray,
+    seeds: Sequence[int],
+) -> Part:
+    mean, std = measured.mean(axis=2), measured.std(axis=2)
+    cells = [
+        ["diverged" if np.isnan(m) else f"{m:.2f} ± {s:.2f}" for m, s in zip(*of, strict=True)]
+        for of in zip(mean, std, strict=True)
+    ]
+    shown, remarks = [f"{float(value):.3g}" for value in values], []
+    if best := found.get("grid"):
+        at = " and ".join(f"{rate:.3g}" for rate in best["best"])
+        remarks.append(
+            f"Of the grid: best RA {best['best_ra']:.2f} at {at}, where both rates are equal "
+            f"{best['best_ra_where_both_are_equal']:.2f}; {best['diverged']} points diverged."
         )
-    return drawn
+    return Part(
+        f"{found['learner']}_grid",
+        f"{title_of(found['learner'])} over {row} and {column}",
+        f"RA in percent, mean ± standard deviation over seeds; a row per {row}, a column per {column}.",
+        [
+            [row, *shown],
+            *([value, *texts] for value, texts in zip(shown, cells, strict=True)),
+        ],
+        lambda title, *, narrow=False: sweep_figures.plot_heat_map(
+            (row, values), (column, values), mean, std, title
+        ),
+        (row, column, "seed", "RA"),
+        [
+            (a, b, seed, float(measured[i, j, s]))
+            for i, a in enumerate(values)
+            for j, b in enumerate(values)
+            for s, seed in enumerate(seeds)
+        ],
+        remarks,
+    )
 
 
 def _spaced(number: int) -> list[str]:

@@ -1,17 +1,24 @@
 """Retained accuracy against what training costs (Appendix F, Figure 7)."""
 
-from collections.abc import Mapping
+import functools
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from experiments.analyses.folder import About, Part
 from experiments.reporting.drawing import COLORS, MARKERS, subplots
 from experiments.reporting.summary import title_of
-from experiments.sweeps.results import Sweep
+from experiments.sweeps.results import Sweep, load
 
 LEARNERS = ("er", "icarl", "gem", "agem", "c_maml", "la_maml")
 """The paper's."""
+
+FILE = "time_accuracy.json"
+"""What `costs` returned, in the folder of the analysis."""
 
 
 class Curve(NamedTuple):
@@ -39,23 +46,79 @@ def table(curves: Mapping[str, Curve]) -> list[list[str]]:
     return rows
 
 
-def plot(curves: Mapping[str, Curve], title: str) -> Figure:
+def costs(curves: Mapping[str, Curve]) -> dict[str, dict[str, list[float]]]:
+    """Return what the files of the sweeps do not hold, by learner and then by attribute, a number per point."""
+    return {
+        learner: {
+            "train_seconds": sweep.train_seconds.tolist(),
+            "compile_seconds": sweep.compile_seconds.tolist(),
+            "gradients": gradients.tolist(),
+        }
+        for learner, (sweep, gradients) in curves.items()
+    }
+
+
+def parts(curves: Mapping[str, Curve], left_out: Sequence[str] = ()) -> list[Part]:
+    """Return the curves with their picture.
+
+    Args:
+        curves: By learner.
+        left_out: Learners that are not there, as they need to know the task at test.
+    """
+    passes = next(iter(curves.values())).sweep.axes[0].name
+    names = ", ".join(title_of(name) for name in left_out)
+    why = f"Left out, as they need to know the task at test (--heads=per_task): {names}"
+    part = Part(
+        "time_accuracy",
+        "Accuracy against cost",
+        f"RA in percent, mean ± standard deviation over seeds, for several numbers of {passes}; costs of one run.",
+        table(curves),
+        functools.partial(plot, curves),
+        ("learner", passes, "seed", "RA", "train seconds", "example-gradients"),
+        [
+            (title_of(learner), value, seed, float(ra), float(seconds), int(gradients))
+            for learner, (sweep, of_points) in curves.items()
+            for (value,), of_seeds, seconds, gradients in zip(
+                sweep.points, sweep.values["ra"], sweep.train_seconds, of_points, strict=True
+            )
+            for seed, ra in zip(sweep.seeds, of_seeds, strict=True)
+        ],
+        [why] if left_out else [],
+    )
+    return [part]
+
+
+def read(root: pathlib.Path, about: About) -> list[Part]:
+    """Return the parts of a finished analysis in its folder."""
+    found, curves = json.loads((root / FILE).read_bytes()), {}
+    for learner in about.learners:
+        sweep, of = load(root / learner)[0], found[learner]
+        train, compiling = (np.array(of[f"{name}_seconds"], float) for name in ("train", "compile"))
+        sweep = sweep._replace(train_seconds=train, compile_seconds=compiling)
+        curves[learner] = Curve(sweep, np.array(of["gradients"], int))
+    return parts(curves, about.options["left_out"])
+
+
+def plot(curves: Mapping[str, Curve], title: str, *, narrow: bool = False) -> Figure:
     """Draw RA against training seconds and against example-gradients, a line per learner; bands are over seeds."""
-    figure, panels = subplots(title, (11.0, 4.6), 2)
+    figure, panels = subplots(title, (11.0, 4.6), 2, narrow=narrow)
     for i, (learner, (sweep, gradients)) in enumerate(curves.items()):
         ra = sweep.values["ra"]
         mean, std = ra.mean(axis=1), ra.std(axis=1)
-        style: dict[str, Any] = {"color": COLORS[i], "marker": MARKERS[i % len(MARKERS)]}
+        color = COLORS[i % len(COLORS)]
+        style: dict[str, Any] = {"color": color, "marker": MARKERS[i % len(MARKERS)]}
         for ax, cost in zip(panels, (sweep.train_seconds, gradients), strict=True):
             order = np.argsort(cost)
             x, y, spread = cost[order], mean[order], std[order]
             ax.plot(x, y, linewidth=2, label=title_of(learner), **style)
-            ax.fill_between(x, y - spread, y + spread, color=COLORS[i], alpha=0.15, linewidth=0)
-    for ax, label in zip(panels, ("training seconds per seed", "example-gradients"), strict=True):
+            ax.fill_between(x, y - spread, y + spread, color=color, alpha=0.15, linewidth=0)
+    labels = ("training seconds per run", "example-gradients per run")
+    for ax, label in zip(panels, labels, strict=True):
         ax.set_xscale("log")
         ax.set_xlabel(label)
         ax.set_ylabel("retained accuracy RA (%)")
         ax.grid(color="lightgrey", linewidth=0.6)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    handles, names = panels[0].get_legend_handles_labels()
+    columns = 3 if narrow else 6
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     return figure

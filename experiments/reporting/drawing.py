@@ -41,10 +41,11 @@ def subplots(
     panels: int = 1,
     *,
     narrow: bool = False,
+    rows: int = 1,
     **grid: Any,
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure and its panels: side by side, or where `narrow` one below the other in a phone's width."""
-    shape = (panels, 1) if narrow else (1, panels)
+    """Return a figure and its panels: in `rows`, or where `narrow` one below the other in a phone's width."""
+    shape = (panels, 1) if narrow else (rows, -(-panels // rows))
     size = (_NARROW, 3.7 if panels == 1 else 2.9 * panels) if narrow else size
     figure = Figure(figsize=size, dpi=_DPI, layout="constrained")
     if title:

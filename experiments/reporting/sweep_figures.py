@@ -24,6 +24,7 @@ def plot_lines(
     scale: str,
     xlabel: str,
     marked: Mapping[str, float] | None = None,
+    narrow: bool = False,
 ) -> Figure:
     """Draw one line per label over the values of an axis, with the spread over seeds.
 
@@ -33,11 +34,12 @@ def plot_lines(
         scale: The axis's: "log", "lin" or "words".
         xlabel: The axis's name.
         marked: By label the value that the preset has; the nearest point gets a ring.
+        narrow: For a phone.
 
     Returns:
         The figure; points at which a run diverged are crosses at its foot.
     """
-    figure, (ax,) = subplots(title, (6.4, 4.4))
+    figure, (ax,) = subplots(title, (6.4, 4.4), narrow=narrow)
     words = list(dict.fromkeys(value for values, _ in lines.values() for value in values))
     diverged: list[float] = []
     for i, (label, (values, measured)) in enumerate(lines.items()):

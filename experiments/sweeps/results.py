@@ -115,13 +115,16 @@ def load(folder: pathlib.Path) -> tuple[Sweep, dict[str, Any]]:
         seeds = list(described["settings"]["seeds"])
         shape = len(points), len(seeds)
         values = {name: np.full(shape, np.nan) for name in METRICS}
-        diverged = np.zeros(shape, bool)
+        diverged, found = np.zeros(shape, bool), set()
         with (folder / "sweep.csv").open(encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
                 run = int(row["point"]), seeds.index(int(row["seed"]))
                 values[row["metric"]][run] = float(row["value"] or math.nan)
                 diverged[run] = row["diverged"] == "true"
+                found.add((row["metric"], *run))
         if not axes or not points or any(len(point) != len(axes) for point in points):
+            raise ValueError
+        if len(found) < len(values) * diverged.size:
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError):
         raise ValueError(
@@ -172,7 +175,7 @@ def _rows(sweep: Sweep) -> Iterator[list[Any]]:
         for s, seed in enumerate(sweep.seeds):
             for name, values in sweep.values.items():
                 value, diverged = values[p, s], bool(sweep.diverged[p, s])
-                text = "" if math.isnan(value) else f"{value:.4f}"
+                text = "" if math.isnan(value) else repr(float(value))
                 yield [p, *point, seed, name, text, str(diverged).lower()]
 
 

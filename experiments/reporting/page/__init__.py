@@ -34,7 +34,7 @@ def write(paths: Sequence[pathlib.Path], out: pathlib.Path) -> None:
 
 
 def build(found: Found, builders: Sequence[Builder] = SECTIONS) -> str:
-    """Return the page of runs and sweeps; `builders` make its sections, in order."""
+    """Return the page of runs, sweeps and analyses; `builders` make its sections, in order."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent),
         autoescape=True,

@@ -1,5 +1,6 @@
-"""The runs and sweeps that a page reports: where they are, what they hold, and how the page calls them."""
+"""The runs, sweeps and analyses that a page reports: where they are, what they hold, and how the page calls them."""
 
+import contextlib
 import os
 import pathlib
 from collections import Counter
@@ -10,13 +11,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments import presets
+from experiments.analyses import folder as analysis_folder
+from experiments.analyses import reading as analyses
+from experiments.analyses.folder import About, Part
+from experiments.reporting.page.wholeness import is_whole
 from experiments.reporting.summary import TITLES, title_of
 from experiments.runs import catalogue, diagnostics, dynamics, workdirs
 from experiments.sweeps import results
 from experiments.sweeps.results import Sweep
 
 _SWEEP = "sweep.json"
-_MARKS = ("config.json", "summary.json", "results.npz", _SWEEP)
+_MARKS = ("config.json", "summary.json", "results.npz", _SWEEP, analysis_folder.FILE)
 
 
 class Run(NamedTuple):
@@ -74,34 +79,70 @@ class SweepFound(NamedTuple):
     settings: dict[str, Any]
 
 
+class AnalysisFound(NamedTuple):
+    """A finished analysis.
+
+    Attributes:
+        folder: Its work directory.
+        label: What the page calls it.
+        about: What it is of.
+        parts: What it shows.
+    """
+
+    folder: pathlib.Path
+    label: str
+    about: About
+    parts: list[Part]
+
+
 class Found(NamedTuple):
-    """What a page is of; there is at least one run or sweep, and all are of one benchmark.
+    """What a page is of; there is at least one run, sweep or analysis, and all are of one benchmark.
 
     Attributes:
         runs: By learner.
         sweeps: In the order of their folders.
         problems: Sentences about what is not shown, or not in full.
+        analyses: In the order of their folders.
     """
 
     runs: list[Run]
     sweeps: list[SweepFound]
     problems: list[str]
+    analyses: Sequence[AnalysisFound] = ()
 
     @property
     def benchmark(self) -> str:
         """The name of the benchmark."""
-        return _benchmarks(self.runs, self.sweeps)[0]
+        return self.benchmarks[0]
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """The names of all benchmarks, each once."""
+        names = [run.summary["benchmark"] for run in self.runs]
+        names += [sweep.settings["benchmark"] for sweep in self.sweeps]
+        return list(dict.fromkeys([*names, *(of.about.benchmark for of in self.analyses)]))
+
+    @property
+    def counts(self) -> str:
+        """How many there are of each kind, in words."""
+        counts = [len(of) for of in (self.runs, self.sweeps, self.analyses)]
+        words = (("run", "runs"), ("sweep", "sweeps"), ("analysis", "analyses"))
+        kinds = zip(counts, words, strict=True)
+        return ", ".join(f"{n} {word[n != 1]}" for n, word in kinds if n or word[0] == "run")
 
     @property
     def learners(self) -> list[str]:
         """The titles of all learners, each once."""
         known = [run.summary["learner"] for run in self.runs]
         known += [sweep.settings["learner"] for sweep in self.sweeps]
+        known += [learner for of in self.analyses for learner in of.about.learners]
         return [title_of(learner) for learner in sorted(set(known), key=_place)]
 
 
 def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
-    """Return the folders of runs and sweeps among `paths` and in them, each once; a sweep's own runs are part of it.
+    """Return the folders of runs, sweeps and analyses among `paths` and in them, each once.
+
+    What a sweep or an analysis has run in its folder is part of it.
 
     Raises:
         ValueError: One of `paths` is no folder, or no run is there.
@@ -119,42 +160,45 @@ def find(paths: Sequence[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def read(folders: Sequence[pathlib.Path]) -> Found:
-    """Read runs and sweeps of one benchmark, as far as they are finished and whole.
+    """Read runs, sweeps and analyses of one benchmark, as far as they are finished and whole.
 
     Raises:
         ValueError: They are of different benchmarks, or none is finished and whole.
     """
     runs: list[Run] = []
     sweeps: list[SweepFound] = []
+    analysed: list[AnalysisFound] = []
     problems: list[str] = []
     for folder in folders:
         try:
             if (folder / _SWEEP).is_file():
                 sweeps.append(_read_sweep(folder))
-                continue
-            runs.append(_read(folder))
-            runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
-            runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
+            elif any((folder / mark).is_file() for mark in _MARKS[:3]):
+                runs.append(_read(folder))
+                runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
+                runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
+            if (folder / analysis_folder.FILE).is_file():
+                analysed.append(_read_analysis(folder))
         except (ValueError, OSError) as error:
             problems.append(str(error))
-    if not runs and not sweeps:
+    found = Found(_labelled(runs) if runs else [], sweeps, problems, analysed)
+    if not found.benchmarks:
         raise ValueError(f"no run can be reported. {' '.join(problems)}")
-    benchmarks = _benchmarks(runs, sweeps)
-    if len(benchmarks) > 1:
+    if len(found.benchmarks) > 1:
+        names = " and ".join(found.benchmarks)
         raise ValueError(
-            f"the runs are of {' and '.join(benchmarks)}; a report must be of one benchmark: name its folders only."
+            f"the runs are of {names}; a report must be of one benchmark: name its folders only."
         )
-    return Found(_labelled(runs) if runs else [], sweeps, problems)
-
-
-def _benchmarks(runs: Sequence[Run], sweeps: Sequence[SweepFound]) -> list[str]:
-    names = [run.summary["benchmark"] for run in runs]
-    return list(dict.fromkeys([*names, *(sweep.settings["benchmark"] for sweep in sweeps)]))
+    return found
 
 
 def _walk(path: pathlib.Path) -> Iterator[pathlib.Path]:
     for folder, inside, files in os.walk(path):
-        inside[:] = sorted(name for name in inside if _SWEEP not in files or name != "units")
+        parts = ["units"] if _SWEEP in files else []
+        if analysis_folder.FILE in files:
+            with contextlib.suppress(ValueError):  # a damaged one is named when it is read
+                parts += analysis_folder.read(pathlib.Path(folder)).folders
+        inside[:] = sorted(set(inside) - set(parts))
         yield pathlib.Path(folder)
 
 
@@ -167,6 +211,14 @@ def _read_sweep(folder: pathlib.Path) -> SweepFound:
     return SweepFound(folder, label, sweep, settings)
 
 
+def _read_analysis(folder: pathlib.Path) -> AnalysisFound:
+    title, about, parts = analyses.read(folder)
+    of = [{"benchmark": about.benchmark, "learner": learner} for learner in about.learners]
+    if not all(map(_is_known, of)):
+        raise ValueError(f"{folder / analysis_folder.FILE} is of what is not known here.")
+    return AnalysisFound(folder, f"{title} ({folder.resolve().name})", about, parts)
+
+
 def _read(folder: pathlib.Path) -> Run:
     description = workdirs.read_description(folder)
     summary = workdirs.read_summary(folder)
@@ -177,7 +229,7 @@ def _read(folder: pathlib.Path) -> Run:
     if not _is_known(summary):
         raise ValueError(f"{folder / 'summary.json'} is of a run that is not known here.")
     arrays = workdirs.read_results(folder)
-    if not _is_whole(arrays):
+    if not is_whole(arrays):
         raise ValueError(f"{folder / 'results.npz'} is damaged: arrays are missing or misshapen.")
     return Run(folder, title_of(summary["learner"]), description, summary, arrays, {})
 
@@ -207,30 +259,6 @@ def _read_dynamics(run: Run) -> dict[str, np.ndarray]:
         if array.shape[:2] != (num_runs, num_rows - (name != "rate_histogram")):
             raise ValueError(f"{run.folder / dynamics.FILE} is of another run; remove it.")
     return found
-
-
-def _is_whole(results: dict[str, np.ndarray]) -> bool:
-    if not {"seeds", "accuracy", "diverged"} <= set(results):
-        return False
-    accuracy = results["accuracy"]
-    if accuracy.ndim != 3 or accuracy.shape[1] != accuracy.shape[2] + 1 or not accuracy.shape[2]:
-        return False
-    num_seeds, num_rows, _ = accuracy.shape
-    if results["seeds"].shape != (num_seeds,) or results["diverged"].shape != (num_seeds,):
-        return False
-    if results["diverged"].dtype != bool:
-        return False
-    if "inside_accuracy" in results:
-        batches, num_tasks = results.get("inside_batches", np.zeros(0)), num_rows - 1
-        wanted = (num_seeds, num_tasks, len(batches), num_tasks)
-        if results["inside_accuracy"].shape != wanted or "loss" not in results:
-            return False
-    if "rate_mean" not in results:
-        return True
-    if not {"rate_share_nonpositive", "layer_names"} <= set(results):
-        return False
-    shape = (num_seeds, num_rows, len(results["layer_names"]))
-    return results["rate_mean"].shape == results["rate_share_nonpositive"].shape == shape
 
 
 def _place(learner: str) -> tuple[int, str]:

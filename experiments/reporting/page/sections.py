@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from experiments.reporting import comparison, drawing, figures
-from experiments.reporting.page import inference, inside, microscope, sweeping
+from experiments.reporting.page import analysing, inference, inside, microscope, sweeping
 from experiments.reporting.page.blocks import (
     Block,
     Cell,
@@ -177,6 +177,7 @@ SECTIONS: list[Builder] = [
     each_run,
     rates,
     sweeping.sweeps,
+    analysing.analyses,
     settings,
 ]
 """All builders in the order of the page."""
