@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from experiments.reporting import sweep_pictures
+from experiments.reporting import sweep_figures, sweep_pictures
 from experiments.sweeps.grid import Axis, Point, listed
 from experiments.sweeps.results import Sweep
 
@@ -30,6 +30,30 @@ def test_one_axis_is_a_line_in_ascending_order_with_crosses_where_a_run_diverged
     np.testing.assert_allclose(line.get_ydata(), [11, 21, np.nan])
     np.testing.assert_allclose(crosses.get_xdata(), [0.3])
     assert ax.get_xscale() == "log"
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"), [(["1", "2", "10"], [1, 2, 10]), (["1", "1.5", "10"], None)]
+)
+def test_few_whole_numbers_have_a_tick_each(values: list[str], ticks: list[int] | None) -> None:
+    axis = listed("glances", values)
+    (ax,) = sweep_pictures.plot(swept([axis], product(axis)), "title").axes
+    assert ax.get_xscale() == "log"
+    labels = [text.get_text() for text in ax.get_xticklabels()]
+    assert (labels == values) == (ticks is not None)
+    if ticks:
+        np.testing.assert_array_equal(ax.get_xticks(), ticks)
+
+
+def test_ring_of_the_preset_is_in_the_legend() -> None:
+    lines = {"α": (["0.1", "0.3"], np.array([[1.0], [2.0]]))}
+    options = {"scale": "log", "xlabel": "rate"}
+    figure = sweep_figures.plot_lines(lines, "title", marked={"α": 0.3}, **options)
+    (ax,) = figure.axes
+    ring, key = ax.lines[1:]
+    assert (ring.get_xdata().tolist(), ring.get_ydata().tolist()) == ([0.3], [2])
+    assert key.get_label() == "the preset"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["α", "the preset"]
 
 
 def test_two_axes_are_a_heat_map_with_the_best_framed() -> None:

@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from experiments.reporting.drawing import COLORS, MARKERS, ON_MAP, subplots
 
 LABEL = "retained accuracy RA (%)"
+_DARK = 0.45  # the share of viridis, from below, on which white reads better than black
+_FEW = 10
 _DIVERGED: dict[str, Any] = {"marker": "x", "color": "black", "linestyle": "none", "clip_on": False}
 
 
@@ -61,6 +63,9 @@ def plot_lines(
             apart = np.log(x / marked[label]) if scale == "log" else x - marked[label]
             at = np.abs(apart).argmin()
             ax.plot(x[at], mean[at], "o", mfc="none", mec=color, markersize=14, mew=1.5)
+    if marked:
+        ring: dict[str, Any] = {"mfc": "none", "mec": "grey", "markersize": 11, "mew": 1.5}
+        ax.plot([], [], "o", label="the preset", **ring)
     if diverged:
         foot = np.full(len(diverged), 0.02)
         ax.plot(diverged, foot, transform=ax.get_xaxis_transform(), label="diverged", **_DIVERGED)
@@ -68,7 +73,7 @@ def plot_lines(
     ax.set_xlabel(xlabel)
     ax.set_ylabel(LABEL)
     ax.grid(axis="y", color="lightgrey", linewidth=0.6)
-    if len(lines) > 1 or diverged:
+    if len(lines) > 1 or diverged or marked:
         figure.legend(loc="outside lower center", ncols=4, frameon=False)
     return figure
 
@@ -106,7 +111,7 @@ def plot_heat_map(
         if np.isnan(value):
             ax.text(c, r, "×", color=ON_MAP[1], ha="center", va="center", fontsize=14)
             continue
-        color = ON_MAP[int(value >= low + 0.6 * (high - low))]
+        color = ON_MAP[int(value >= low + _DARK * (high - low))]
         text = f"{value:.1f}" if shape[1] > 6 else f"{value:.1f} ± {std[r, c]:.1f}"
         ax.text(c, r, text, color=color, ha="center", va="center", fontsize=8)
     if np.isfinite(mean).any():
@@ -159,11 +164,15 @@ def plot_each_axis(
 
 
 def _set_axis(ax: Axes, scale: str, words: Sequence[str]) -> None:
+    """Set the scale of an axis over these values, with ticks at words and at few whole numbers."""
     if scale == "words":
         ax.set_xticks(range(len(words)), words)
         ax.set_xlim(-0.5, len(words) - 0.5)
     elif scale == "log":
         ax.set_xscale("log")
+        if len(words) <= _FEW and all(word.isdecimal() for word in words):
+            ax.set_xticks([int(word) for word in words], words)
+            ax.set_xticks([], minor=True)
 
 
 def _short(value: str) -> str:
