@@ -75,6 +75,16 @@ def test_a_number_and_words_are_a_line_for_each_word() -> None:
     }
 
 
+def test_lines_and_dots_fit_a_phone() -> None:
+    axes = [listed("a", ["1", "2", "3"]), listed("b", ["5", "7", "6"])]
+    one = swept(axes[:1], product(axes[0]))
+    each = swept(axes, [("1", "5"), ("2", "7"), ("3", "6")])
+    for sweep, panels in ((one, 1), (each, 2)):
+        figure = sweep_pictures.plot(sweep, "", narrow=True)
+        assert figure.get_figwidth() < 5 and len(figure.axes) == panels
+        assert all(ax.get_ylabel() for ax in figure.axes)
+
+
 @pytest.mark.parametrize("diverged", [(), (1,)])
 def test_random_points_are_drawn_over_each_axis(diverged: tuple[int, ...]) -> None:
     axes = [listed("a", ["1", "2", "3"]), listed("b", ["5", "7", "6"])]

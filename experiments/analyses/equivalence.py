@@ -102,7 +102,7 @@ def table(found: Mapping[str, Any]) -> list[list[str]]:
 def parts(found: Mapping[str, Any]) -> list[Part]:
     """Return what `measure` found with its picture."""
     reach = {
-        k: "at no rate here" if of["up_to"] is None else f"up to a rate of {of['up_to']:g}"
+        k: "at no rate here" if of["up_to"] is None else f"up to a rate of {of['up_to']:.3g}"
         for k, of in found["steps"].items()
     }
     part = Part(
@@ -141,7 +141,7 @@ def plot(found: Mapping[str, Any], title: str, *, narrow: bool = False) -> Figur
         line = at * (rates / rates[-1]) ** power
         ax.loglog(rates, line, ":", color="grey", zorder=0)
         below: dict[str, Any] = {"xytext": (6, -3), "textcoords": "offset points", "va": "top"}
-        ax.annotate(f"slope {power}", (rates[-2], line[-2]), color="dimgrey", **below)
+        ax.annotate(f"slope {power}", (rates[-2], line[-2]), color="black", **below)
     ax.set_xlabel("inner rate α")
     ax.set_ylabel("distance (global norm)")
     ax.grid(color="lightgrey", linewidth=0.6)

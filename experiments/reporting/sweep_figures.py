@@ -74,7 +74,8 @@ def plot_lines(
     ax.set_ylabel(LABEL)
     ax.grid(axis="y", color="lightgrey", linewidth=0.6)
     if len(lines) > 1 or diverged or marked:
-        figure.legend(loc="outside lower center", ncols=4, frameon=False)
+        columns = 2 if narrow else 4
+        figure.legend(loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
@@ -130,7 +131,11 @@ def plot_heat_map(
 
 
 def plot_each_axis(
-    axes: Sequence[tuple[str, str, Sequence[str]]], values: np.ndarray, title: str
+    axes: Sequence[tuple[str, str, Sequence[str]]],
+    values: np.ndarray,
+    title: str,
+    *,
+    narrow: bool = False,
 ) -> Figure:
     """Draw what every point gave over each axis on its own.
 
@@ -138,11 +143,12 @@ def plot_each_axis(
         axes: Of every axis the name, the scale and the points' values `[P]`.
         values: `[P, S]`.
         title: Stands above the picture.
+        narrow: For a phone, one panel below the other.
 
     Returns:
         The figure, a panel per axis with a dot per point, its mean over seeds.
     """
-    figure, panels = subplots(title, (1.0 + 3.0 * len(axes), 3.6), len(axes))
+    figure, panels = subplots(title, (1.0 + 3.0 * len(axes), 3.6), len(axes), narrow=narrow)
     mean = np.where(np.isnan(values).any(axis=1), np.nan, values.mean(axis=1))
     gone = np.isnan(mean)
     for i, (ax, (name, scale, at)) in enumerate(zip(panels, axes, strict=True)):
@@ -155,7 +161,7 @@ def plot_each_axis(
         _set_axis(ax, scale, words)
         ax.set_xlabel(name)
         ax.grid(axis="y", color="lightgrey", linewidth=0.6)
-        if i == 0:
+        if i == 0 or narrow:
             ax.set_ylabel(LABEL)
         else:
             ax.sharey(panels[0])

@@ -19,8 +19,8 @@ def draw(folder: pathlib.Path, sweep: Sweep, title: str) -> list[pathlib.Path]:
     return draw_anew(folder / "sweep.png", lambda: plot(sweep, title))
 
 
-def plot(sweep: Sweep, title: str) -> Figure:
-    """Return the figure that fits a sweep's axes.
+def plot(sweep: Sweep, title: str, *, narrow: bool = False) -> Figure:
+    """Return the figure that fits a sweep's axes, lines and dots in a phone's width where `narrow`.
 
     One is a line with the seeds' spread, two are a heat map, or a line per word where one of them is of words; of more
     axes, or of random points, each is drawn on its own.
@@ -30,11 +30,13 @@ def plot(sweep: Sweep, title: str) -> Figure:
     if len(axes) == 1:
         (axis,) = axes
         lines = {axis.name: (columns[0], values)}
-        return sweep_figures.plot_lines(lines, title, scale=axis.scale, xlabel=axis.name)
+        return sweep_figures.plot_lines(
+            lines, title, scale=axis.scale, xlabel=axis.name, narrow=narrow
+        )
     is_grid = len(axes) == 2 and len(set(sweep.points)) == np.prod([len(set(c)) for c in columns])
     if not is_grid:
         described = [(a.name, a.scale, c) for a, c in zip(axes, columns, strict=True)]
-        return sweep_figures.plot_each_axis(described, values, title)
+        return sweep_figures.plot_each_axis(described, values, title, narrow=narrow)
     words = [i for i, axis in enumerate(axes) if axis.scale == "words"]
     if len(words) == 1:
         (word,) = words
@@ -43,7 +45,9 @@ def plot(sweep: Sweep, title: str) -> Figure:
             of = [i for i, point in enumerate(sweep.points) if point[word] == value]
             at = [columns[1 - word][i] for i in of]
             lines[f"{axes[word].name}={value}"] = (at, values[of])
-        return sweep_figures.plot_lines(lines, title, scale=number.scale, xlabel=number.name)
+        return sweep_figures.plot_lines(
+            lines, title, scale=number.scale, xlabel=number.name, narrow=narrow
+        )
     rows, across = (list(dict.fromkeys(column)) for column in columns)
     whole = ~np.isnan(values).any(axis=1)
     mean, std = np.full((2, len(rows), len(across)), np.nan)

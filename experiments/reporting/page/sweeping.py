@@ -42,7 +42,7 @@ def _show(name: str, found: SweepFound) -> Iterator[Block]:
         " ".join(sweep.assignments(best)) if not gone[best] else "none, as a seed diverged at each"
     )
     yield picture(
-        sweep_pictures.plot(sweep, ""),
+        sweep_pictures.plot(sweep, "", narrow=True),
         name,
         f"RA over {', '.join(axes)}",
         f"{found.label}: RA in percent on {split} data over {len(sweep.points)} points with {len(sweep.seeds)} seeds "
