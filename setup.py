@@ -42,6 +42,8 @@ setup(
     extras_require={
         # Formatting changes between minor versions of ruff, so its minor version is fixed.
         "dev": [
+            "dm-haiku>=0.0.17",
+            "equinox>=0.13.8",
             "mypy>=2.4.1",
             "pre-commit>=4.0",
             "pytest>=9.2.0",

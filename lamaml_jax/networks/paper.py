@@ -7,14 +7,14 @@ Dimensions: B batch, H height, W width, C classes, D units of the last hidden la
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias
 
-import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, products
+from lamaml_jax.networks.adapters import from_flax
 from lamaml_jax.types import Gates, Model, Params
 
 Convolution: TypeAlias = Literal["patches", "lax"]
@@ -217,33 +217,6 @@ def convnet(
     }
     model = from_flax(ConvNet(filters, hidden, num_classes, **options, convolution=convolution))
     return model._replace(source=source)
-
-
-def from_flax(module: nn.Module) -> Model:
-    """Return a Flax linen module without mutable state as a `Model`.
-
-    Args:
-        module: Maps inputs `[B, ...]` to logits `[B, C]`. What it has of `features(x)`, `gate_sizes` (and a second
-            argument `gates`) and `gate_params(params, gates)` becomes the model's; see `MLP`.
-    """
-
-    def init(key: chex.PRNGKey, x: jax.Array) -> Params:
-        return module.init(key, x)["params"]
-
-    def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
-        inputs = (x,) if gates is None else (x, gates)
-        return cast(jax.Array, module.apply({"params": params}, *inputs))
-
-    def features(params: Params, x: jax.Array) -> jax.Array:
-        return cast(jax.Array, module.apply({"params": params}, x, method="features"))
-
-    return Model(
-        init,
-        apply,
-        features if callable(getattr(module, "features", None)) else None,
-        getattr(module, "gate_sizes", ()),
-        getattr(module, "gate_params", None),
-    )
 
 
 def _options(initializer: Initializer, precision: Precision) -> dict[str, Any]:

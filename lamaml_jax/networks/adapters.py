@@ -1,0 +1,290 @@
+"""Networks of Flax (linen and nnx), Equinox and Haiku as `Model`s.
+
+A model is a pure function of its parameters, and all parameters are trained: arrays of floating point, and nothing
+else, are in its `params`. What keeps a state of its own (batch statistics, counters) or draws at every call (dropout)
+is refused, since no learner would carry that state, and a meta-gradient would differentiate through other draws than
+the step was made with. Layer or group normalisation and dropout that is switched off are pure.
+
+Dimensions: B batch, C classes, D units of the last hidden layer.
+"""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+import chex
+import flax.errors
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax.types import Apply, Gates, Model, Params
+
+_DRAWS, _KEEPS = "the network draws with a key at every call", "the network keeps a state"
+_PURE = (
+    "a model must be a pure function of its parameters: with layer or group instead of batch normalisation, and "
+    "without dropout or with it switched off"
+)
+
+
+def from_flax(module: nn.Module) -> Model:
+    """Return a Flax linen module as a `Model`, whose parameters are the collection "params".
+
+    Args:
+        module: Maps inputs `[B, ...]` to logits `[B, C]`. What it has of `features(x)`, `gate_sizes` (and a second
+            argument `gates`) and `gate_params(params, gates)` becomes the model's; see `MLP`.
+
+    Raises:
+        ValueError: From the model's `init`: the module has another collection (nn.BatchNorm), draws with a key at every
+            call (nn.Dropout without deterministic=True), or has parameters that are not of floating point.
+
+    Example:
+        >>> import flax.linen as nn, jax
+        >>> from lamaml_jax import networks
+        >>> net = nn.Sequential([nn.Dense(16), nn.LayerNorm(), nn.relu, nn.Dense(4)])
+        >>> model = networks.from_flax(net)
+        >>> x = jax.numpy.ones((10, 3))
+        >>> model.apply(model.init(jax.random.key(0), x), x).shape
+        (10, 4)
+    """
+
+    def draw(key: chex.PRNGKey, x: jax.Array) -> Params:
+        collections = dict(module.init(key, x))
+        params = collections.pop("params", {})
+        for collection, variables in collections.items():
+            for name in _names(variables)[:1]:
+                raise ValueError(f"{name} is in the collection {collection!r}; {_PURE}.")
+        return params
+
+    def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
+        return cast(jax.Array, module.apply({"params": params}, *_inputs(x, gates)))
+
+    def features(params: Params, x: jax.Array) -> jax.Array:
+        return cast(jax.Array, module.apply({"params": params}, x, method="features"))
+
+    def says(message: str) -> str:
+        return (
+            f"{message.split()[0]} draws with a key at every call"  # begins with the module's name
+        )
+
+    return _model(draw, apply, flax.errors.InvalidRngError, says, module, features)
+
+
+def from_nnx(make: Callable[..., Any]) -> Model:
+    """Return a Flax nnx module as a `Model`, whose parameters are its `nnx.Param`s by path, as "layers/0/kernel".
+
+    Args:
+        make: `make(rngs=nnx.Rngs(key)) -> module`, called for every run's initial weights inside the compiled program;
+            the module maps inputs `[B, ...]` to logits `[B, C]`. Of methods and attributes, see `from_flax`.
+
+    Raises:
+        ValueError: The module holds other arrays than `nnx.Param`s (nnx.BatchNorm, nnx.Dropout with `rngs`). From the
+            model's `init`: it draws at every call (nnx.Dropout without deterministic=True), or has parameters that are
+            not of floating point.
+
+    Example:
+        >>> import functools, jax
+        >>> from flax import nnx
+        >>> from lamaml_jax import networks
+        >>> class Net(nnx.Module):
+        ...     def __init__(self, units, *, rngs):
+        ...         self.hidden = nnx.Linear(3, units, rngs=rngs)
+        ...         self.out = nnx.Linear(units, 4, rngs=rngs)
+        ...
+        ...     def __call__(self, x):
+        ...         return self.out(nnx.relu(self.hidden(x)))
+        >>> model = networks.from_nnx(functools.partial(Net, 16))
+        >>> params = model.init(jax.random.key(0), jax.numpy.ones((10, 3)))
+        >>> sorted(params)
+        ['hidden/bias', 'hidden/kernel', 'out/bias', 'out/kernel']
+    """
+    from flax import nnx
+
+    def parts(module: Any) -> Any:
+        return nnx.split(module, nnx.Param, ...)
+
+    abstract = nnx.eval_shape(lambda: make(rngs=nnx.Rngs(0)))
+    graph, state, others = parts(abstract)
+    for path, variable in nnx.to_flat_state(others)[:1]:
+        kind = type(variable).__name__ if isinstance(variable, nnx.Variable) else "plain array"
+        name = "/".join(map(str, path))
+        raise ValueError(f"{name} is a {kind} and no nnx.Param; {_PURE}, and no rngs in it.")
+    structure = jax.tree.structure(state)
+    names = [name.removesuffix("/value") for name in _names(state)]  # each nnx.Param has one
+
+    def module(params: Any) -> Any:
+        return nnx.merge(graph, jax.tree.unflatten(structure, [params[name] for name in names]))
+
+    def draw(key: chex.PRNGKey, x: jax.Array) -> Params:
+        return dict(zip(names, jax.tree.leaves(parts(make(rngs=nnx.Rngs(key)))[1]), strict=True))
+
+    def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
+        return module(params)(*_inputs(x, gates))
+
+    def features(params: Params, x: jax.Array) -> jax.Array:
+        return module(params).features(x)
+
+    def says(message: str) -> str:
+        return _DRAWS if "no `rngs`" in message else ""
+
+    return _model(draw, apply, ValueError, says, abstract, features)
+
+
+def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
+    """Return an Equinox module as a `Model`, whose parameters are its arrays by path, as "layers/0/weight".
+
+    As Equinox has it, the module is a function of one example; the model maps it over the batch. So too `features`.
+
+    Example::
+
+        model = networks.from_equinox(lambda key: eqx.nn.MLP(3, 4, width_size=16, depth=1, key=key))
+
+    Args:
+        make: `make(key) -> module`, called for every run's initial weights inside the compiled program; the module maps
+            one input `[...]` to its logits `[C]`, and all but its arrays of floating point is the same for every key.
+            Of methods and attributes, see `from_flax`.
+
+    Raises:
+        ValueError: `make` returns no callable, as `eqx.nn.make_with_state` does, or a module that keeps a state
+            (eqx.nn.BatchNorm) or arrays that are not of floating point. From the model's `init`: it draws at every call
+            (eqx.nn.Dropout without inference=True).
+    """
+    import equinox as eqx
+
+    def is_index(node: Any) -> bool:
+        return isinstance(node, eqx.nn.StateIndex)
+
+    abstract = eqx.filter_eval_shape(make, jax.random.key(0))
+    if not callable(abstract):
+        kind = type(abstract).__name__
+        raise ValueError(
+            f"make returns a {kind}; it must return a module without a state; {_PURE}."
+        )
+    for path, leaf in jax.tree_util.tree_leaves_with_path(abstract, is_leaf=is_index):
+        if is_index(leaf):
+            raise ValueError(f"{_name(path)} is a state (eqx.nn.StateIndex); {_PURE}.")
+    leaves, structure = jax.tree.flatten(abstract)
+    names = _names(abstract)
+
+    def draw(key: chex.PRNGKey, x: jax.Array) -> Params:
+        drawn = zip(names, jax.tree.leaves(make(key)), strict=True)
+        return {name: leaf for name, leaf in drawn if eqx.is_array(leaf)}
+
+    def module(params: Any) -> Any:
+        whole = zip(names, leaves, strict=True)
+        return jax.tree.unflatten(structure, [params.get(name, leaf) for name, leaf in whole])
+
+    def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
+        return jax.vmap(lambda one: module(params)(*_inputs(one, gates)))(x)
+
+    def features(params: Params, x: jax.Array) -> jax.Array:
+        return jax.vmap(module(params).features)(x)
+
+    def says(message: str) -> str:
+        return _DRAWS if "requires a key" in message else ""
+
+    return _model(draw, apply, RuntimeError, says, abstract, features)
+
+
+def from_haiku(transformed: Any) -> Model:
+    """Return a function that Haiku has transformed as a `Model`, whose parameters are Haiku's.
+
+    Example::
+
+        model = networks.from_haiku(hk.transform(lambda x: hk.nets.MLP([16, 4])(x)))
+
+    Args:
+        transformed: What `hk.transform` returns, with or without `hk.without_apply_rng`, of a function of inputs
+            `[B, ...]` (and of `gates`, where the model is to have them) that returns logits `[B, C]`. Give the model
+            other fields by `model._replace(features=..., gate_sizes=...)`.
+
+    Raises:
+        ValueError: `transformed` is something else, as of `hk.transform_with_state`. From the model's `init`: the
+            function keeps a state (hk.BatchNorm), draws at every call (hk.dropout), or has parameters that are not of
+            floating point.
+    """
+    import haiku as hk
+
+    if not isinstance(transformed, hk.Transformed):
+        kind = type(transformed).__name__
+        raise ValueError(f"transformed is a {kind}; it must be what hk.transform returns; {_PURE}.")
+    # What hk.without_apply_rng returns is of the same type.
+    _, second, *_ = [*inspect.signature(transformed.apply).parameters, ""]
+    no_key = (None,) if second == "rng" else ()
+
+    def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
+        return transformed.apply(cast(Any, params), *no_key, *_inputs(x, gates))
+
+    def says(message: str) -> str:
+        if "hk.transform_with_state" in message:
+            return _KEEPS
+        return _DRAWS if "non-None PRNGKey" in message else ""
+
+    return _model(transformed.init, apply, ValueError, says)
+
+
+def _model(
+    draw: Callable[[chex.PRNGKey, jax.Array], Any],
+    apply: Apply,
+    error: type[Exception],
+    says: Callable[[str], str],
+    module: Any = None,
+    features: Callable[[Params, jax.Array], jax.Array] | None = None,
+) -> Model:
+    """Return a model with what its module offers, whose `init` refuses what is not pure.
+
+    Args:
+        draw: `draw(key, x) -> params`.
+        apply: The model's.
+        error: What the library raises where a call is not pure.
+        says: What is not, from that error's message; empty for an error of another kind.
+        module: What may have `features`, `gate_sizes` and `gate_params`.
+        features: The model's, if the module has a method of this name.
+    """
+
+    def init(key: chex.PRNGKey, x: jax.Array) -> Params:
+        with _in_one_sentence(error, says):
+            params = draw(key, x)
+            if not jax.tree.leaves(params):
+                raise ValueError("the network has no parameters; it must have some to learn.")
+            for name, leaf in zip(_names(params), jax.tree.leaves(params), strict=True):
+                if not jnp.issubdtype(leaf.dtype, jnp.floating):
+                    allowed = "of floating point, as all parameters are trained"
+                    raise ValueError(f"{name} is of dtype {leaf.dtype}; it must be {allowed}.")
+            jax.eval_shape(
+                apply, params, x
+            )  # initialising has a key for everything, a call has none
+        return params
+
+    return Model(
+        init,
+        apply,
+        features if callable(getattr(type(module), "features", None)) else None,
+        getattr(module, "gate_sizes", ()),
+        getattr(module, "gate_params", None),
+    )
+
+
+@contextlib.contextmanager
+def _in_one_sentence(kind: type[Exception], says: Callable[[str], str]) -> Iterator[None]:
+    """Say of a library's error what of the network is not pure, if that is what it is about."""
+    try:
+        yield
+    except kind as error:
+        if found := says(str(error)):
+            raise ValueError(f"{found}; {_PURE}.") from error
+        raise
+
+
+def _inputs(x: jax.Array, gates: Gates | None) -> tuple[Any, ...]:
+    return (x,) if gates is None else (x, gates)
+
+
+def _names(tree: Any) -> list[str]:
+    """Return the path of each leaf, as "Dense_0/kernel"."""
+    return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
