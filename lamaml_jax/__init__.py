@@ -20,6 +20,7 @@ from lamaml_jax.learners import (
     sync_la_maml,
     ucb,
 )
+from lamaml_jax.learners._factory import learner_factory
 from lamaml_jax.learners._projection import project_agem, project_gem
 from lamaml_jax.training import Progress, Result, load, load_packaged_la_maml, train
 from lamaml_jax.types import Batch, Learner, Model, Setting
@@ -57,6 +58,7 @@ __all__ = [
     "iid",
     "la_er",
     "la_maml",
+    "learner_factory",
     "load",
     "load_packaged_la_maml",
     "lookahead",

@@ -12,45 +12,39 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from lamaml_jax import LEARNERS, Batch, Learner, Setting, networks
+from lamaml_jax import LEARNERS, Learner
+from lamaml_jax.testing.trial import (
+    BATCH_SIZE,
+    CLASSES_PER_TASK,
+    MODEL,
+    NUM_FEATURES,
+    NUM_TASKS,
+    SETTING,
+    differs,
+    first_rows,
+    make_batch,
+    small_setting,
+    task_data,
+)
 
-NUM_TASKS, CLASSES_PER_TASK, NUM_FEATURES, BATCH_SIZE = 3, 2, 12, 10
+# The stream and network of the contract's own check serve other tests as well.
+__all__ = [
+    "BATCH_SIZE",
+    "CLASSES_PER_TASK",
+    "MODEL",
+    "NUM_FEATURES",
+    "NUM_TASKS",
+    "SETTING",
+    "differs",
+    "first_rows",
+    "make_batch",
+    "small_setting",
+    "task_data",
+]
 
-
-def small_setting(*, per_task: bool = True) -> Setting:
-    """Return a stream of 3 tasks with 2 of the 6 outputs each, or with all 6 shared."""
-    num_classes = NUM_TASKS * CLASSES_PER_TASK
-    heads = np.kron(np.eye(NUM_TASKS), np.ones((1, CLASSES_PER_TASK))) > 0
-    mask = heads if per_task else np.ones((NUM_TASKS, num_classes), bool)
-    return Setting(NUM_TASKS, num_classes, mask, BATCH_SIZE, batches_per_epoch=4, epochs=2)
-
-
-def make_batch(seed: int, task: int = 0, size: int = BATCH_SIZE, **fields: Any) -> Batch:
-    """Return random examples of a task, labelled within its head, in the dtypes of a stream."""
-    rng = np.random.default_rng([seed, task])
-    batch = Batch(
-        x=rng.normal(size=(size, NUM_FEATURES)).astype(np.float32),
-        y=(rng.integers(CLASSES_PER_TASK, size=size) + CLASSES_PER_TASK * task).astype(np.int32),
-        task=np.full(size, task, np.int32),
-        valid=np.ones(size, bool),
-        first_epoch=np.asarray(True),
-        progress=np.zeros((), np.float32),
-    )
-    # Made by numpy, as every operation of JAX outside jit compiles a program.
-    return jax.tree.map(jnp.asarray, batch)._replace(**fields)
-
-
-def first_rows(batch: Batch, size: int) -> Batch:
-    """Return a batch of its first rows."""
-    return batch._replace(**{name: getattr(batch, name)[:size] for name in batch._fields[:4]})
-
-
-SETTING = small_setting()
-MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
 _SMALL = {"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2}
 
 
@@ -63,12 +57,6 @@ def small_keywords(name: str) -> dict[str, Any]:
     """Return small values of those keywords that cost time, as far as a learner has them."""
     known = inspect.signature(LEARNERS[name]).parameters
     return {keyword: value for keyword, value in _SMALL.items() if keyword in known}
-
-
-def task_data(learner: Learner, task: int) -> Batch | None:
-    """Return what a learner is handed at a task's end."""
-    size = SETTING.batch_size * SETTING.batches_per_epoch
-    return make_batch(99, task, size) if "task_data" in learner.needs else None
 
 
 def assert_same_bits(actual: Any, expected: Any) -> None:
@@ -89,14 +77,6 @@ def assert_no_buffer_twice(state: Any) -> None:
     """Check that all arrays of a pytree have memory of their own, without which it cannot be donated."""
     buffers = [leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state)]
     assert len(set(buffers)) == len(buffers)
-
-
-def differs(a: Any, b: Any) -> bool:
-    """Say whether two pytrees differ in any number."""
-    return any(
-        not np.array_equal(x, y)
-        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    )
 
 
 @contextlib.contextmanager

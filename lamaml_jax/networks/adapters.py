@@ -252,9 +252,8 @@ def _model(
                 if not jnp.issubdtype(leaf.dtype, jnp.floating):
                     allowed = "of floating point, as all parameters are trained"
                     raise ValueError(f"{name} is of dtype {leaf.dtype}; it must be {allowed}.")
-            jax.eval_shape(
-                apply, params, x
-            )  # initialising has a key for everything, a call has none
+            # Initialising has a key for everything, a call has none.
+            jax.eval_shape(apply, params, x)
         return params
 
     return Model(
