@@ -1,5 +1,8 @@
-"""The contract's check names what a method breaks, and nothing else."""
+"""The contract's check names what a method breaks, and nothing else; the guide's method breaks nothing."""
 
+import doctest
+import pathlib
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -19,6 +22,8 @@ from lamaml_jax.types import NonNegative
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 KEY = jax.random.key(0)
+ROOT = pathlib.Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "your_method.md"
 
 
 class Noted(NamedTuple):
@@ -201,3 +206,13 @@ def test_an_error_of_the_method_is_told() -> None:
 
     with pytest.raises(AssertionError, match=r"- fixed state: RuntimeError: mine(\n|$)"):
         check_learner(changed(update=update))
+
+
+def test_the_guide_shows_the_file_and_its_code_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    code = (ROOT / "examples" / "my_method.py").read_text(encoding="utf-8")
+    assert code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+    ran = doctest.testfile(str(PAGE), module_relative=False, optionflags=flags)
+    assert ran.attempted > 5 and not ran.failed
