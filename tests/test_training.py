@@ -389,7 +389,11 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
             {"loss": None, "stream": lines},
             "loss is None, and the stream's targets are float32",
         ),
-        (online, {"stream": lambda: blobs(heads="per_task")}, r"must be of shape \(10, 9\), as"),
+        (
+            online,
+            {"stream": lambda: blobs(heads="per_task")},
+            "the model has 3 outputs; it must have 9",
+        ),
         (online, {"stream": lambda: [1]}, "stream is a list; it must be a Benchmark"),
     ],
 )

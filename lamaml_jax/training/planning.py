@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import jax
 import jax.numpy as jnp
 
-from lamaml_jax import checks, hyper
+from lamaml_jax import checks, hyper, networks
 from lamaml_jax.loop import Hyper
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training.runs import Point, Runs
@@ -210,23 +210,8 @@ def _needs(wanted: Plan) -> frozenset[str]:
     _check_labels(setting, shapes.y)
     floats = {name: jnp.float32(value) for name, value in wanted.runs.floats.items()}
     learner = wanted.build(floats)
-    check_outputs(wanted.model, setting, shapes.x)
+    networks.check_outputs(wanted.model, setting, shapes.x)
     return learner.needs
-
-
-def check_outputs(model: Model, setting: Setting, x: jax.Array | jax.ShapeDtypeStruct) -> None:
-    """Check that a network takes the stream's inputs and has an output for each of its classes.
-
-    Raises:
-        ValueError: It has another number of outputs.
-    """
-    params = jax.eval_shape(model.init, jax.random.key(0), x)
-    outputs = jax.eval_shape(model.apply, params, x)
-    if outputs.shape != (x.shape[0], setting.num_classes):
-        raise ValueError(
-            f"model has outputs of shape {outputs.shape} for {x.shape[0]} examples; they must be of shape "
-            f"({x.shape[0]}, {setting.num_classes}), as the stream has {setting.num_classes} classes over all heads."
-        )
 
 
 def _check_labels(setting: Setting, y: jax.Array | jax.ShapeDtypeStruct) -> None:
