@@ -26,7 +26,7 @@ from absl import app, flags
 from experiments.analyses import folder, time_accuracy
 from experiments.analyses.cost import gradients_per_run
 from experiments.process import console, options
-from experiments.runs import workdirs
+from experiments.runs import catalogue, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.sweeps import command, grid
@@ -82,7 +82,9 @@ def _request(learner: str) -> command.Request:
     name = "epochs" if options.PROTOCOL.value == "multi" else "glances"
     axis = grid.listed(name, _PASSES.value)
     points = grid.product([axis])
-    return command.request(learner, [axis], points, options.workdir() / learner, num_seeds=3)
+    return command.request(
+        learner, [axis], points, options.workdir() / catalogue.short(learner), num_seeds=3
+    )
 
 
 def _curve(request: command.Request, dataset: ImageDataset | None) -> time_accuracy.Curve:

@@ -20,6 +20,7 @@ from absl import app
 
 from experiments.presets.grids import GRIDS
 from experiments.process import console, options
+from experiments.runs import catalogue
 from experiments.sweeps import command, grid
 from lamaml_jax import hyper
 
@@ -50,7 +51,9 @@ def _request(learner: str) -> command.Request:
         grid.listed(name, list(dict.fromkeys(point[i] for point in points)))
         for i, name in enumerate(GRIDS[learner][0])
     ]
-    return command.request(learner, axes, points, options.workdir() / learner, num_seeds=2)
+    return command.request(
+        learner, axes, points, options.workdir() / catalogue.short(learner), num_seeds=2
+    )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from experiments.analyses.folder import About, Part
 from experiments.reporting.drawing import COLORS, MARKERS, subplots
 from experiments.reporting.summary import title_of
+from experiments.runs import catalogue
 from experiments.sweeps.results import Sweep, load
 
 LEARNERS = ("er", "icarl", "gem", "agem", "c_maml", "la_maml")
@@ -92,7 +93,7 @@ def read(root: pathlib.Path, about: About) -> list[Part]:
     """Return the parts of a finished analysis in its folder."""
     found, curves = json.loads((root / FILE).read_bytes()), {}
     for learner in about.learners:
-        sweep, of = load(root / learner)[0], found[learner]
+        sweep, of = load(root / catalogue.short(learner))[0], found[learner]
         train, compiling = (np.array(of[f"{name}_seconds"], float) for name in ("train", "compile"))
         sweep = sweep._replace(train_seconds=train, compile_seconds=compiling)
         curves[learner] = Curve(sweep, np.array(of["gradients"], int))

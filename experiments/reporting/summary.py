@@ -104,9 +104,14 @@ def is_summary(found: Any) -> bool:
     return described and isinstance(found.get("diverged_seeds"), list)
 
 
+def seeds_in_words(number: int) -> str:
+    """Return how many seeds there are."""
+    return "1 seed" if number == 1 else f"{number} seeds"
+
+
 def title(config: Config) -> str:
     """Return the line above a run's figures."""
-    return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {len(config.seeds)} seeds"
+    return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds_in_words(len(config.seeds))}"
 
 
 def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
