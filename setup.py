@@ -34,7 +34,7 @@ setup(
     packages=find_packages(include=["lamaml_jax", "lamaml_jax.*"]),
     package_data={
         "lamaml_jax": ["py.typed"],
-        "lamaml_jax.datasets": ["packaged/*"],
+        "lamaml_jax.datasets": ["packaged/*", "fashion_mnist/checksums.tsv"],
         "lamaml_jax.training": ["packaged/*.json", "packaged/*.npz"],
     },
     python_requires=">=3.11",

@@ -12,7 +12,13 @@ import tensorflow_datasets as tfds
 from helpers import compiling_quickly, free_memory, set_url
 from split_archives import Original, cifar_original, tiny_original
 
-from lamaml_jax.datasets import ImageDataset, cifar100, load_packaged_mnist, tiny_imagenet
+from lamaml_jax.datasets import (
+    ImageDataset,
+    cifar100,
+    fashion_mnist,
+    load_packaged_mnist,
+    tiny_imagenet,
+)
 from lamaml_jax.datasets import mnist as full_mnist
 
 # XLA's older code generator, where it still has it, compiles in a third of the time; an XLA that does not know a flag
@@ -71,7 +77,7 @@ def mnist() -> ImageDataset:
 def offline(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Have downloads ask this machine, where nobody listens, and show no progress."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    for module in (full_mnist, cifar100, tiny_imagenet):
+    for module in (full_mnist, fashion_mnist, cifar100, tiny_imagenet):
         set_url(monkeypatch, module.Builder, "http://127.0.0.1:9/")
     tfds.disable_progress_bar()
     yield

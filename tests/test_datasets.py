@@ -2,7 +2,6 @@
 
 import gzip
 import shutil
-import struct
 import subprocess
 import sys
 import time
@@ -15,12 +14,13 @@ import numpy.typing as npt
 import pytest
 import tensorflow_datasets as tfds
 from helpers import served
+from idx_archives import NAMES, idx, noise, write_archives
 from tensorflow_datasets.core.download.checksums import UrlInfo
 
 from lamaml_jax.datasets import DatasetError, ImageDataset, checksum, load
 from lamaml_jax.datasets.mnist import Builder
 
-TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES = Builder.ARCHIVES.names
+TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = NAMES
 PREPARED = Path("mnist", "3.0.1")
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -28,15 +28,7 @@ pytestmark = pytest.mark.usefixtures("offline")
 
 @pytest.fixture(scope="module")
 def small() -> ImageDataset:
-    rng = np.random.default_rng(0)
-    return ImageDataset(
-        name="mnist",
-        train_images=rng.integers(0, 256, (30, 28, 28, 1), np.uint8),
-        train_labels=rng.permutation(np.arange(30, dtype=np.int32) % 10),
-        test_images=rng.integers(0, 256, (20, 28, 28, 1), np.uint8),
-        test_labels=rng.permutation(np.arange(20, dtype=np.int32) % 10),
-        source="made up",
-    )
+    return noise("mnist")
 
 
 @pytest.fixture
@@ -44,19 +36,6 @@ def data_dir(tmp_path: Path, small: ImageDataset) -> Path:
     """A folder whose `manual` holds the small dataset, gzipped."""
     write_archives(tmp_path / "manual", small, ".gz")
     return tmp_path
-
-
-def write_archives(folder: Path, dataset: ImageDataset, suffix: str) -> None:
-    folder.mkdir()
-    arrays: Any = dataset[1:5]
-    for name, array in zip(NAMES, arrays, strict=True):
-        content = idx(array.reshape(array.shape[:3]))
-        (folder / (name + suffix)).write_bytes(gzip.compress(content) if suffix else content)
-
-
-def idx(array: npt.NDArray[Any]) -> bytes:
-    header = struct.pack(f">{1 + array.ndim}I", 0x800 + array.ndim, *array.shape)
-    return header + array.astype(np.uint8).tobytes()
 
 
 def cut_in_half(path: Path) -> None:
@@ -230,7 +209,8 @@ def test_a_folder_that_cannot_be_written_is_named(data_dir: Path) -> None:
 
 def test_wrong_arguments_are_named(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"one of \['cifar100', 'mnist', 'tiny_imagenet'\], got 'mnits'"
+        ValueError,
+        match=r"one of \['cifar100', 'fashion_mnist', 'mnist', 'tiny_imagenet'\], got 'mnits'",
     ):
         load("mnits", tmp_path)
     with pytest.raises(DatasetError, match="mnist needs a data_dir"):

@@ -19,19 +19,21 @@ class Archives(NamedTuple):
         names: file names without the optional suffix.
         suffixes: what may follow each name, the one that is downloaded last.
         url: address of the folder to download from, with a closing slash.
+        folder: where a user puts them by hand, below the data folder.
     """
 
     names: tuple[str, ...]
     suffixes: tuple[str, ...]
     url: str
+    folder: str = "manual"
 
 
-def locate(archives: Archives, folder: Path, dl_manager: Any) -> dict[str, Path]:
-    """Return the archives' paths, downloading them if the folder has none.
+def locate(archives: Archives, data_dir: Path, dl_manager: Any) -> dict[str, Path]:
+    """Return the archives' paths, downloading them if their folder has none.
 
     Args:
         archives: which files.
-        folder: where a user puts them by hand; need not exist.
+        data_dir: the data folder; need not have the archives' folder.
         dl_manager: the tfds download manager, which verifies the checksums that tfds knows.
 
     Returns:
@@ -40,15 +42,15 @@ def locate(archives: Archives, folder: Path, dl_manager: Any) -> dict[str, Path]
     Raises:
         DatasetError: if only some are in the folder, or none is and they cannot be downloaded.
     """
-    return find(archives, folder) or _download(archives, folder, dl_manager)
+    return find(archives, data_dir) or _download(archives, data_dir, dl_manager)
 
 
-def find(archives: Archives, folder: Path) -> dict[str, Path]:
-    """Return the archives' paths in a folder: all of them, or an empty dict.
+def find(archives: Archives, data_dir: Path) -> dict[str, Path]:
+    """Return the archives' paths in their folder: all of them, or an empty dict.
 
     Args:
         archives: which files.
-        folder: where to look; need not exist.
+        data_dir: the data folder; need not have the archives' folder.
 
     Returns:
         `{name: path}` for every name, or `{}` if the folder has none of them.
@@ -56,6 +58,7 @@ def find(archives: Archives, folder: Path) -> dict[str, Path]:
     Raises:
         DatasetError: if only some are there.
     """
+    folder = data_dir / archives.folder
     found = {
         name: path
         for name in archives.names
@@ -70,7 +73,7 @@ def find(archives: Archives, folder: Path) -> dict[str, Path]:
     return found
 
 
-def _download(archives: Archives, folder: Path, dl_manager: Any) -> dict[str, Path]:
+def _download(archives: Archives, data_dir: Path, dl_manager: Any) -> dict[str, Path]:
     urls = {name: archives.url + name + archives.suffixes[-1] for name in archives.names}
     try:
         # tfds retries for minutes where there is no network: ask once before.
@@ -82,7 +85,7 @@ def _download(archives: Archives, folder: Path, dl_manager: Any) -> dict[str, Pa
         raise DatasetError(
             f"nothing is prepared and the download from {archives.url} failed "
             f"({type(error).__name__}): put {_listed(archives.names, archives.suffixes)} "
-            f"into {folder}"
+            f"into {data_dir / archives.folder}"
         ) from error
     return {name: Path(path) for name, path in paths.items()}
 

@@ -28,7 +28,7 @@ def prepare(
     """Prepare a dataset in a folder unless it is there already.
 
     Args:
-        builder_cls: a tfds builder that reads its `ARCHIVES` from `<data_dir>/manual`, or
+        builder_cls: a tfds builder that reads its `ARCHIVES` from their folder in `data_dir`, or
             downloads them if none is there.
         data_dir: an existing folder.
 
@@ -42,8 +42,9 @@ def prepare(
     folder = data_dir / builder_cls.name / str(builder_cls.VERSION)
     if folder.exists():
         return _open(builder_cls, data_dir, folder), f"prepared data in {folder}"
-    manual = data_dir / "manual"
-    source = f"archives in {manual}" if archives.find(builder_cls.ARCHIVES, manual) else "download"
+    wanted = builder_cls.ARCHIVES
+    by_hand = archives.find(wanted, data_dir)
+    source = f"archives in {data_dir / wanted.folder}" if by_hand else "download"
     try:
         # tfds announces a download on stdout even where there is none; its bars are on stderr.
         with contextlib.redirect_stdout(io.StringIO()):

@@ -55,7 +55,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        paths = locate(self.ARCHIVES, Path(self.data_dir_root) / "manual", dl_manager)
+        paths = locate(self.ARCHIVES, Path(self.data_dir_root), dl_manager)
         # Both are read, and thereby checked, before tfds asks for the first example of either.
         splits = read_splits(paths[self.ARCHIVES.names[0]])
         return {name: self._generate_examples(name, split) for name, split in splits.items()}

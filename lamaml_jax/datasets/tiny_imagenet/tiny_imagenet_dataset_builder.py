@@ -51,7 +51,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     def _split_generators(
         self, dl_manager: tfds.download.DownloadManager
     ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
-        paths = locate(self.ARCHIVES, Path(self.data_dir_root) / "manual", dl_manager)
+        paths = locate(self.ARCHIVES, Path(self.data_dir_root), dl_manager)
         # Both are listed, and thereby checked, before tfds asks for the first example of either.
         splits = list_members(paths[self.ARCHIVES.names[0]])
         return {name: self._generate_examples(members) for name, members in splits.items()}
