@@ -1,7 +1,5 @@
 """Benchmarks as arrays: which images, which transform and which classes make up each task, per seed."""
 
-from collections.abc import Callable
-
 from lamaml_jax.streams._own_data import Arrays, stored_like
 from lamaml_jax.streams.arrays import from_arrays
 from lamaml_jax.streams.benchmark import (
@@ -13,35 +11,30 @@ from lamaml_jax.streams.benchmark import (
     Stream,
     head_mask,
 )
+from lamaml_jax.streams.from_dataset import BENCHMARKS, TRANSFORMS, ImageArrays, from_dataset
 from lamaml_jax.streams.mnist import (
-    Interpolation,
     mnist_many_permutations,
     mnist_permutations,
     mnist_rotations,
 )
+from lamaml_jax.streams.pixels import Interpolation
 from lamaml_jax.streams.split import ClassOrder, split_cifar100, split_tiny_imagenet
-
-BENCHMARKS: dict[str, Callable[..., Benchmark]] = {
-    "mnist_rotations": mnist_rotations,
-    "mnist_permutations": mnist_permutations,
-    "mnist_many_permutations": mnist_many_permutations,
-    "split_cifar100": split_cifar100,
-    "split_tiny_imagenet": split_tiny_imagenet,
-}
-"""By name: factories `factory(dataset, *, ...) -> Benchmark`."""
 
 __all__ = [
     "BENCHMARKS",
+    "TRANSFORMS",
     "Arrays",
     "Benchmark",
     "ClassOrder",
     "EvalSplit",
     "Examples",
     "Heads",
+    "ImageArrays",
     "Inputs",
     "Interpolation",
     "Stream",
     "from_arrays",
+    "from_dataset",
     "head_mask",
     "mnist_many_permutations",
     "mnist_permutations",

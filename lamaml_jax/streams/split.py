@@ -1,11 +1,11 @@
-"""Datasets whose classes arrive a few at a time, each task with a head of its own: Split CIFAR-100 and TinyImageNet.
+"""Images whose classes arrive a few at a time, each task with a head of its own: Split CIFAR-100, TinyImageNet, yours.
 
 Dimensions: T tasks, N training and M evaluation examples per task, C classes, K classes per task, B batch.
 """
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import chex
 import jax
@@ -14,33 +14,23 @@ import numpy as np
 
 from lamaml_jax import checks
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.streams.augment import random_brightness, random_crop, random_flip
 from lamaml_jax.streams.benchmark import (
     Benchmark,
     EvalSplit,
     Examples,
-    Inputs,
     Stream,
     all_images,
     check_samples,
     head_mask,
 )
+from lamaml_jax.streams.normalise import Normalisation, normalisation_of, normalised_inputs
 from lamaml_jax.types import Setting
 
 ClassOrder: TypeAlias = Literal["random", "superclass"]
 
-_PADDING = 4
-
-
-class Normalisation(NamedTuple):
-    """Mean and standard deviation of each colour channel of a dataset's images in [0, 1]."""
-
-    mean: Sequence[float]
-    std: Sequence[float]
-
-
 _CIFAR100 = Normalisation((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761))
 _TINY_IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+_BRIGHTNESS = 63 / 255
 
 
 def split_cifar100(
@@ -83,7 +73,7 @@ def split_cifar100(
         eval_split=eval_split,
         batch_size=batch_size,
         epochs=epochs,
-        brightness=63 / 255,
+        brightness=_BRIGHTNESS,
     )
 
 
@@ -125,6 +115,52 @@ def split_tiny_imagenet(
     )
 
 
+def split(
+    dataset: ImageDataset,
+    *,
+    num_tasks: int | None = None,
+    classes_per_task: int = 5,
+    samples_per_task: int | None = None,
+    class_order: ClassOrder = "random",
+    augmentation: bool = True,
+    eval_split: EvalSplit = "test",
+    batch_size: int = 10,
+    epochs: int = 1,
+) -> Benchmark:
+    """Return the classes of any images a few at a time, as `split_cifar100` does.
+
+    Images are normalised with the mean and standard deviation of each channel of the training images.
+
+    Args:
+        dataset: The images; see `split_cifar100`.
+        num_tasks: See `split_cifar100`.
+        classes_per_task: See `split_cifar100`.
+        samples_per_task: See `split_cifar100`.
+        class_order: See `split_cifar100`.
+        augmentation: Whether training images are cropped, flipped and made brighter or darker.
+        eval_split: See `split_cifar100`.
+        batch_size: See `split_cifar100`.
+        epochs: See `split_cifar100`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+    checks.choice("augmentation", augmentation, Literal[True, False])
+    return _split_classes(
+        dataset,
+        normalisation_of(dataset.train_images),
+        num_tasks=num_tasks,
+        classes_per_task=classes_per_task,
+        samples_per_task=samples_per_task,
+        class_order=class_order,
+        eval_split=eval_split,
+        batch_size=batch_size,
+        epochs=epochs,
+        brightness=_BRIGHTNESS,
+        augmentation=augmentation,
+    )
+
+
 def _split_classes(
     dataset: ImageDataset,
     normalisation: Normalisation,
@@ -137,6 +173,7 @@ def _split_classes(
     batch_size: int,
     epochs: int,
     brightness: float,
+    augmentation: bool = True,
 ) -> Benchmark:
     checks.choice("eval_split", eval_split, EvalSplit)
     checks.integer("batch_size", batch_size, 1)
@@ -182,7 +219,8 @@ def _split_classes(
         epochs=epochs,
     )
     images = all_images(dataset)
-    return Benchmark(setting, images, make_stream, _inputs(normalisation, brightness))
+    inputs = normalised_inputs(normalisation, brightness=brightness, augmentation=augmentation)
+    return Benchmark(setting, images, make_stream, inputs)
 
 
 def _rows_by_class(dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:
@@ -237,22 +275,3 @@ def _samples_per_class(samples_per_task: int, classes_per_task: int, available: 
             f"samples_per_task is {samples_per_task}; it must be a multiple of classes_per_task, {classes_per_task}."
         )
     return samples_per_task // classes_per_task
-
-
-def _inputs(normalisation: Normalisation, brightness: float) -> Inputs:
-    mean, std = (np.asarray(values, np.float32) for values in normalisation)
-
-    def evaluation(images: jax.Array, index: jax.Array, transform: tuple[()]) -> jax.Array:
-        return (images[index] / jnp.float32(255) - mean) / std
-
-    def training(
-        key: chex.PRNGKey, images: jax.Array, index: jax.Array, transform: tuple[()]
-    ) -> jax.Array:
-        key_crop, key_flip, key_brightness = jax.random.split(key, 3)
-        changed = random_flip(key_flip, random_crop(key_crop, images[index], _PADDING))
-        x = changed / jnp.float32(255)
-        if brightness:
-            x = random_brightness(key_brightness, x, brightness)
-        return (x - mean) / std
-
-    return Inputs(evaluation, training)
