@@ -20,8 +20,11 @@ NUMBER = re.compile(r"[-−]?\d[\d.,]*( ± [\d.]+)?%?( \(.*\))?")
 
 
 def columns_of_numbers(text: str) -> list[str]:
-    """Return the headings of the columns outside all marks of which most cells are a number, with what is beside it."""
-    by_hand = re.sub(r"<!-- table: .*?<!-- end -->", "", text, flags=re.DOTALL)
+    """Return the headings of the columns outside all marks of which most cells are a number, with what is beside it.
+
+    Examples, whose output is checked where they are run, do not count.
+    """
+    by_hand = re.sub(r"<!-- table: .*?<!-- end -->|```.*?```", "", text, flags=re.DOTALL)
     found = []
     for table in re.findall(r"(?:^\|.*\n)+", by_hand, flags=re.MULTILINE):
         lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()]
@@ -42,6 +45,7 @@ def test_typed_column_of_numbers_is_found() -> None:
         "| GEM | – | all |\n| MER | 904 (900 to 911) | – |\n"
     )
     assert columns_of_numbers(f"Before.\n\n{table}\nAfter.\n") == ["RA"]
+    assert not columns_of_numbers(f"```python\n{table}```\n")
     assert not columns_of_numbers(f"<!-- table: weights -->\n\n{table}\n<!-- end -->\n")
 
 
