@@ -49,7 +49,9 @@ def main(argv: Sequence[str]) -> None:
         with workdirs.reserve(runs, dataset):
             folder.begin(root, about)
             for config, workdir in runs:
-                runner.run(config, dataset, workdir)
+                runner.run(
+                    config, dataset, workdir, checkpoint_minutes=options.CHECKPOINT_MINUTES.value
+                )
             results = {name: workdirs.read_results(root / name) for name in names}
             workdirs.write_json(root / "alignment.json", alignment.numbers(results))
             folder.show(root, about, alignment.parts(results))

@@ -96,8 +96,16 @@ def _run() -> None:
     pictures: list[pathlib.Path] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
         for config, folder in runs:
-            extras = {"diagnose": _DIAGNOSTICS.value, "tensorboard": _TENSORBOARD.value}
-            summaries.append(runner.run(config, dataset, folder, **extras))
+            summaries.append(
+                runner.run(
+                    config,
+                    dataset,
+                    folder,
+                    checkpoint_minutes=options.CHECKPOINT_MINUTES.value,
+                    diagnose=_DIAGNOSTICS.value,
+                    tensorboard=_TENSORBOARD.value,
+                )
+            )
             pictures += runner.draw(config, folder)
     print(comparison_table(summaries))
     if _EVAL_EVERY.value is not None:

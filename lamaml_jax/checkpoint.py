@@ -5,7 +5,9 @@ is written but not read back) and whose import alone takes seconds.
 """
 
 import pathlib
-from typing import Any
+import re
+import warnings
+from typing import Any, NamedTuple
 
 import chex
 import jax
@@ -14,36 +16,68 @@ import numpy as np
 from lamaml_jax.files import write_whole
 
 
-def save(directory: pathlib.Path, step: int, tree: chex.ArrayTree) -> None:
-    """Write `tree` as the state after `step`, then remove older ones.
+class Place(NamedTuple):
+    """Where a run was when its state was saved.
+
+    Attributes:
+        stage: How many tasks had been learnt.
+        batches: How many batches of the next one.
+    """
+
+    stage: int
+    batches: int = 0
+
+    @property
+    def name(self) -> str:
+        """The file's name."""
+        return f"{self.stage}.{self.batches}" if self.batches else str(self.stage)
+
+
+class Damaged(ValueError):
+    """A file cannot be read."""
+
+
+def save(directory: pathlib.Path, place: Place, tree: chex.ArrayTree) -> None:
+    """Write `tree` as the state at a place, then remove all but it and the one before.
 
     A state is one file in NumPy's npz format, whose entries are named after the leaves' paths. It appears under its
-    final name only when it is whole, so that an interruption leaves the one before.
+    final name only when it is whole, so that an interruption leaves those before.
 
     Args:
-        directory: Holds one file per step.
-        step: Counts up from 0.
+        directory: Holds one file per place.
+        place: Later than those that are there.
         tree: A pytree of arrays and numbers on the host; device arrays that are donated later must be copied first.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    older = saved_steps(directory)
-    write(directory / str(step), tree)
-    for old in older:
-        if old != step:
-            (directory / str(old)).unlink()
+    older = [old for old in saved(directory) if old != place]
+    write(directory / place.name, tree)
+    for old in older[:-1]:
+        (directory / old.name).unlink()
 
 
-def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[int, Any] | None:
-    """Return the last step saved and its tree, with structure, shapes and dtypes of `like`, or None.
+def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[Place, Any] | None:
+    """Return the last place saved and its tree, with structure, shapes and dtypes of `like`, or None.
+
+    A damaged file is warned of, and the one before it is taken.
 
     Raises:
-        ValueError: The file is damaged, or is of another tree.
-        OSError: The file cannot be opened.
+        ValueError: All files are damaged, or one is of another tree.
+        OSError: A file cannot be opened.
     """
-    steps = saved_steps(directory)
-    if not steps:
+    places = saved(directory)
+    if not places:
         return None
-    return steps[-1], read(directory / str(steps[-1]), like)
+    *older, last = places
+    try:
+        return last, read(directory / last.name, like)
+    except Damaged as error:
+        for place in reversed(older):
+            found = read(directory / place.name, like)
+            what = str(error).partition(";")[0]
+            before = directory / place.name
+            warnings.warn(f"{what}; the state before it, {before}, is taken.", stacklevel=2)
+            return place, found
+        raise
 
 
 def write(path: pathlib.Path, tree: chex.ArrayTree) -> None:
@@ -75,12 +109,17 @@ def read(path: pathlib.Path, like: chex.ArrayTree, *, partly: bool = False) -> A
     return jax.tree.unflatten(jax.tree.structure(like), leaves.values())
 
 
-def saved_steps(directory: pathlib.Path) -> list[int]:
-    """Return the steps that have been saved, in order."""
+def saved(directory: pathlib.Path) -> list[Place]:
+    """Return the places that have been saved, in order."""
     if not directory.is_dir():
         return []
-    files = (path for path in directory.iterdir() if path.is_file())
-    return sorted(int(path.name) for path in files if path.name.isdecimal())
+    names = (path.name for path in directory.iterdir() if path.is_file())
+    return sorted(Place(*map(int, name.split("."))) for name in names if is_name(name))
+
+
+def is_name(name: str) -> bool:
+    """Return whether a file of this name is a saved state."""
+    return re.fullmatch(r"[0-9]+(\.[0-9]+)?", name) is not None
 
 
 def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
@@ -90,7 +129,7 @@ def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
                 return dict(saved)
         except Exception as error:  # what reads the file fails on damage with errors of any kind
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ValueError(
+            raise Damaged(
                 f"{path} is damaged ({reason}); remove it, and the run begins anew."
             ) from None
 

@@ -47,9 +47,9 @@ def stop_after(task: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """End the process, as it were, just after the state after some task is on disk."""
     save = checkpoint.save
 
-    def save_and_stop(directory: pathlib.Path, step: int, tree: Any) -> None:
-        save(directory, step, tree)
-        if step == task:
+    def save_and_stop(directory: pathlib.Path, place: Any, tree: Any) -> None:
+        save(directory, place, tree)
+        if place == (task, 0):
             raise Stopped
 
     monkeypatch.setattr(checkpoint, "save", save_and_stop)

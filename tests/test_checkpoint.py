@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lamaml_jax import checkpoint
+from lamaml_jax.checkpoint import Place
 from lamaml_jax.files import write_whole
 
 
@@ -27,11 +28,12 @@ def test_any_folder_keeps_the_last_state(tmp_path: pathlib.Path, name: str) -> N
     folder = tmp_path / name / "state"
     assert checkpoint.restore(folder, a_state()) is None
     for step in (1, 2):
-        checkpoint.save(folder, step, a_state(clock={"train": float(step)}))
+        checkpoint.save(folder, Place(step), a_state(clock={"train": float(step)}))
+        checkpoint.save(folder, Place(step, 5), a_state(clock={"train": step + 0.5}))
 
-    step, restored = checkpoint.restore(folder, a_state())  # type: ignore[misc]
-    assert [path.name for path in folder.iterdir()] == ["2"] and step == 2
-    assert restored["clock"] == {"train": 2.0} and isinstance(restored["clock"]["train"], float)
+    place, restored = checkpoint.restore(folder, a_state())  # type: ignore[misc]
+    assert {path.name for path in folder.iterdir()} == {"2", "2.5"} and place == (2, 5)
+    assert restored["clock"] == {"train": 2.5} and isinstance(restored["clock"]["train"], float)
     np.testing.assert_array_equal(restored["params"]["kernel"], a_state()["params"]["kernel"])
     assert restored["rest"][1].dtype == jnp.bfloat16 and restored["rest"][2] is None
     np.testing.assert_array_equal(restored["rest"][1], np.ones(2))
@@ -39,7 +41,7 @@ def test_any_folder_keeps_the_last_state(tmp_path: pathlib.Path, name: str) -> N
 
 @pytest.mark.parametrize("content", ["", "half", "noise"])
 def test_a_damaged_state_is_named(tmp_path: pathlib.Path, content: str) -> None:
-    checkpoint.save(tmp_path, 7, a_state())
+    checkpoint.save(tmp_path, Place(7), a_state())
     whole = (tmp_path / "7").read_bytes()
     damaged = {"": b"", "half": whole[: len(whole) // 2], "noise": bytes(range(256))}
     (tmp_path / "7").write_bytes(damaged[content])
@@ -48,7 +50,7 @@ def test_a_damaged_state_is_named(tmp_path: pathlib.Path, content: str) -> None:
 
 
 def test_a_changed_byte_is_found(tmp_path: pathlib.Path) -> None:
-    checkpoint.save(tmp_path, 1, a_state())
+    checkpoint.save(tmp_path, Place(1), a_state())
     content = (tmp_path / "1").read_bytes()
     kernel = a_state()["params"]["kernel"].tobytes()
     (tmp_path / "1").write_bytes(content.replace(kernel, kernel[::-1]))
@@ -58,7 +60,7 @@ def test_a_changed_byte_is_found(tmp_path: pathlib.Path) -> None:
 
 def test_damage_anywhere_is_named(tmp_path: pathlib.Path) -> None:
     """Of every byte one bit and all: NumPy and zipfile have a different error for nearly each field."""
-    checkpoint.save(tmp_path, 1, {"a": np.arange(2.0), "b": 1.5})
+    checkpoint.save(tmp_path, Place(1), {"a": np.arange(2.0), "b": 1.5})
     whole = (tmp_path / "1").read_bytes()
     found = 0
     for place in range(len(whole)):
@@ -87,7 +89,7 @@ def test_damage_anywhere_is_named(tmp_path: pathlib.Path) -> None:
 def test_the_state_of_another_run_is_refused(
     tmp_path: pathlib.Path, params: dict[str, Any], name: str
 ) -> None:
-    checkpoint.save(tmp_path, 1, a_state(params={"kernel": np.zeros((2, 3), np.float32)}))
+    checkpoint.save(tmp_path, Place(1), a_state(params={"kernel": np.zeros((2, 3), np.float32)}))
     with pytest.raises(ValueError, match=rf"1 is a state of another kind, .*'{name}'\]; it must"):
         checkpoint.restore(tmp_path, a_state(params=params))
 
@@ -104,3 +106,16 @@ def test_an_interrupted_write_leaves_what_was_there(tmp_path: pathlib.Path) -> N
         file.write(b"after")
         assert path.read_text() == "before"
     assert path.read_text() == "after"
+
+
+def test_a_damaged_last_state_is_warned_of_and_the_one_before_taken(tmp_path: pathlib.Path) -> None:
+    for place in (Place(1), Place(1, 30), Place(2)):
+        checkpoint.save(tmp_path, place, a_state(clock={"train": float(place.batches)}))
+    whole = (tmp_path / "2").read_bytes()
+    (tmp_path / "2").write_bytes(whole[: len(whole) // 2])
+    with pytest.warns(UserWarning, match="2 is damaged .*; the state before it, .*/1.30, is taken"):
+        place, restored = checkpoint.restore(tmp_path, a_state())  # type: ignore[misc]
+    assert place == Place(1, 30) and restored["clock"] == {"train": 30.0}
+    (tmp_path / "1.30").write_bytes(b"")
+    with pytest.raises(ValueError, match="is damaged"):
+        checkpoint.restore(tmp_path, a_state())

@@ -136,7 +136,7 @@ def test_what_is_off_costs_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.M
     without = texts.copy()
     texts.clear()
     runner.run(small("er"), photographs(), tmp_path / "on", diagnose=True)
-    assert texts[:-1] == without and len(without) == 4
+    assert texts[:-1] == without and len(without) == 5
 
 
 def test_learner_without_memory_or_rates_measures_nothing(tmp_path: pathlib.Path) -> None:

@@ -80,7 +80,7 @@ class _Killed(Exception):
 def test_run_killed_inside_a_task_begins_it_again(
     runs: Runs, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note = recording.note_training
+    note = recording.note_part
 
     def note_or_die(record: Any, log: Any, task: int) -> None:
         if task == 1:
@@ -88,7 +88,7 @@ def test_run_killed_inside_a_task_begins_it_again(
         note(record, log, task)
 
     with monkeypatch.context() as patch, pytest.raises(_Killed):
-        patch.setattr(recording, "note_training", note_or_die)
+        patch.setattr(recording, "note_part", note_or_die)
         run_train(*TINY, "--eval_every=3", f"--workdir={tmp_path}")
     run_train(*TINY, "--eval_every=3", f"--workdir={tmp_path}")
     whole, resumed = workdirs.read_results(runs[3]), workdirs.read_results(tmp_path)

@@ -5,13 +5,15 @@ import contextlib
 import os
 import pathlib
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any, TextIO
 
 from absl import logging
 
-from experiments.process import startup
+from experiments.process import signals, startup
 from lamaml_jax.datasets import DatasetError
+from lamaml_jax.training import Interrupted
 
 
 def prepare() -> None:
@@ -21,6 +23,7 @@ def prepare() -> None:
     """
     os.environ["MPLBACKEND"] = "agg"  # what is set may not exist, which fails matplotlib's import
     logging.set_verbosity(logging.WARNING)  # JAX tells of every kind of device that is not there
+    warnings.formatwarning = lambda message, *_, **__: f"warning: {message}\n"
     sys.stdout, sys.stderr = _Lasting(sys.stdout), _Lasting(sys.stderr)
 
 
@@ -36,6 +39,14 @@ def plain_errors() -> Iterator[None]:
         # JAX would wait for the program that is running; files are whole at any time.
         atexit.register(os._exit, startup.INTERRUPTED)
         sys.exit(startup.INTERRUPTED)
+    except Interrupted as stopped:
+        done, batches = stopped.place
+        where = f" and {batches} batches of the next" if batches else ""
+        print(
+            f"stopped after {done} tasks{where}; the state is kept in {stopped.folder}, and the same command goes on.",
+            file=sys.stderr,
+        )
+        sys.exit(signals.UNFINISHED)
     except (ValueError, OSError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

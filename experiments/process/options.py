@@ -41,6 +41,12 @@ PACKAGED = flags.DEFINE_bool(
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder for the results; several learners get a folder each in it"
 )
+CHECKPOINT_MINUTES = flags.DEFINE_float(
+    "checkpoint_minutes",
+    5.0,
+    "How often the state is kept inside tasks, besides at the end of each",
+    lower_bound=0.0,
+)
 NUM_SEEDS = flags.DEFINE_integer(
     "num_seeds", None, "Runs, which differ in all that is random; each script has its own number"
 )

@@ -14,7 +14,7 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from experiments.process import console
+from experiments.process import console, signals
 from experiments.reporting.summary import summarise, title
 from experiments.runs import catalogue, diagnostics, dynamics, events, workdirs
 from experiments.runs.clock import Clock
@@ -25,12 +25,16 @@ from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.training.recording import Record
 from lamaml_jax.training.saving import CHECKPOINTS
 
+CHECKPOINT_MINUTES = 5.0
+"""How often states are kept inside tasks, unless said otherwise."""
+
 
 def run(
     config: Config,
     dataset: ImageDataset | None,
     workdir: pathlib.Path,
     *,
+    checkpoint_minutes: float = CHECKPOINT_MINUTES,
     diagnose: bool = False,
     tensorboard: bool = False,
 ) -> dict[str, Any]:
@@ -41,6 +45,7 @@ def run(
         dataset: The images; None where the benchmark is a user's own.
         workdir: Receives config.json, metrics.jsonl, results.npz, summary.json and the state after the last task (see
             `workdirs`).
+        checkpoint_minutes: How often the state is kept inside tasks as well.
         diagnose: Keep all learnt rates of the first seed, and measure how all seeds learn (see `diagnostics` and
             `dynamics`). That is done between tasks: the programs that train and evaluate are the same.
         tensorboard: Write event files as well (see `events`).
@@ -50,11 +55,12 @@ def run(
 
     Raises:
         ValueError: `workdir` holds another run, or a damaged file.
+        Interrupted: A signal asked to stop; the state is kept.
     """
     workdirs.claim(workdir, config, dataset)
     summary = workdirs.read_summary(workdir)
     if summary is None:
-        summary = _train(config, dataset, workdir, diagnose, tensorboard)
+        summary = _train(config, dataset, workdir, checkpoint_minutes, diagnose, tensorboard)
     elif diagnose or tensorboard:
         what = "diagnostics are kept" if diagnose else "event files are written"
         print(f"note: {workdir} is finished; {what} of runs only.", file=sys.stderr)
@@ -77,6 +83,7 @@ def _train(
     config: Config,
     dataset: ImageDataset | None,
     workdir: pathlib.Path,
+    checkpoint_minutes: float,
     diagnose: bool,
     tensorboard: bool,
 ) -> dict[str, Any]:
@@ -107,6 +114,7 @@ def _train(
             bar.update(progress.done - done)
             done = progress.done
 
+        should_stop = stack.enter_context(signals.asked_to_stop())
         result = train(
             **config.training(benchmark),
             eval=config.eval,
@@ -114,6 +122,8 @@ def _train(
             probe=PROBES[config.probe](config, benchmark) if config.probe else None,
             on_task=note,
             checkpoint_dir=workdir / CHECKPOINTS,
+            checkpoint_seconds=60 * checkpoint_minutes,
+            should_stop=should_stop,
             clock=clock,
             **config.keywords,
         )

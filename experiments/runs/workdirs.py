@@ -18,7 +18,7 @@ import numpy as np
 from experiments.reporting.summary import is_summary
 from experiments.runs import identity, locks
 from experiments.runs.config import Config
-from lamaml_jax import Progress
+from lamaml_jax import Progress, checkpoint
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import PARTIAL, write_whole
 from lamaml_jax.training import saving
@@ -261,7 +261,7 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
     states = list((workdir / "state").iterdir()) if (workdir / "state").exists() else []
     for path in states:
         name = path.name.removesuffix(PARTIAL)
-        if path.is_dir() or not (name.isdecimal() or name == saving.DESCRIPTION):
+        if path.is_dir() or not (checkpoint.is_name(name) or name == saving.DESCRIPTION):
             raise ValueError(
                 f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."
             )

@@ -146,9 +146,10 @@ def perform(wanted: Request, dataset: ImageDataset | None, memory_gb: float = ME
     check_data(wanted, dataset)
     units = plan(wanted.configs, dataset, wanted.folder / "units", memory_gb)
     _claim(wanted)
+    minutes = options.CHECKPOINT_MINUTES.value
     with workdirs.reserve([(unit.config, unit.folder) for unit in units], dataset):
         for unit in units:
-            runner.run(unit.config, dataset, unit.folder)
+            runner.run(unit.config, dataset, unit.folder, checkpoint_minutes=minutes)
         sweep = results.read(wanted.axes, wanted.points, units)
         results.write(wanted.folder, sweep)
         with console.only_warned(f"{wanted.folder} lacks pictures"):
@@ -177,7 +178,8 @@ def report_best(
     )
     folder = wanted.folder / "best"
     with workdirs.reserve([(config, folder)], dataset):
-        summary = runner.run(config, dataset, folder)
+        minutes = options.CHECKPOINT_MINUTES.value
+        summary = runner.run(config, dataset, folder, checkpoint_minutes=minutes)
         runner.draw(config, folder)
     results.write(wanted.folder, sweep, summary)
     return summary

@@ -5,7 +5,7 @@ from lamaml_jax.training.planning import Factory, Plan, plan
 from lamaml_jax.training.program import Clock, Probe
 from lamaml_jax.training.result import Result
 from lamaml_jax.training.runs import Point, Runs
-from lamaml_jax.training.train import Eval, OnTask, Progress, train
+from lamaml_jax.training.train import Eval, Interrupted, OnTask, Progress, train
 
 load = Result.load
 
@@ -13,6 +13,7 @@ __all__ = [
     "Clock",
     "Eval",
     "Factory",
+    "Interrupted",
     "OnTask",
     "Plan",
     "Point",

@@ -4,9 +4,8 @@ Dimensions: R runs (seeds, point by point), T tasks.
 """
 
 import contextlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, TypeAlias, cast
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
@@ -27,6 +26,10 @@ _BATCHES_PER_CALL = 1000
 class Clock(dict[str, float]):
     """Seconds by name; this one measures none, as the library reads no clock."""
 
+    def now(self) -> float:
+        """Return the seconds since some moment; none pass on this clock."""
+        return 0.0
+
     def on(self, name: str) -> contextlib.AbstractContextManager[None]:
         """Add the time that the block takes to `name`: "compile", "train" or "eval"."""
         return contextlib.nullcontext()
@@ -37,8 +40,8 @@ class Program(NamedTuple):
 
     Attributes:
         start: The state before training.
-        train: `train(state, stage)` yields `(state, None)` at each evaluation inside the task, if there are any, and
-            `(state, log)` after its end. A part is trained when it is asked for.
+        train: `train(state, stage, first, most)` trains on the task's batches from `first` on, yields a `Part` after
+            each call of a compiled program, of at most `most()` batches, and the last one after the task's end.
         evaluate: `evaluate(state, first, stop) -> accuracy [R, T]`, on the host.
         measure: `measure(probe, state, task) -> values [R, ...]` by name, on the host; compiled once.
         save: `save(state)` on the host.
@@ -47,7 +50,7 @@ class Program(NamedTuple):
     """
 
     start: State
-    train: Callable[[State, int], Iterator[tuple[State, TaskLog | None]]]
+    train: Callable[[State, int, int, Callable[[], int]], Iterator["Part"]]
     evaluate: Callable[[State, int, int], np.ndarray]
     measure: Callable[[Probe, State, int], dict[str, np.ndarray]]
     save: Callable[[State], Any]
@@ -55,8 +58,31 @@ class Program(NamedTuple):
     log: TaskLog
 
 
+class Part(NamedTuple):
+    """What was trained in one call.
+
+    Attributes:
+        state: After it.
+        first: The first of its batches.
+        stop: The one after its last.
+        infos: What the learner reported of these batches `[R, stop - first]`, by name, on the host.
+        end: The rates, and which runs are finite, after the task's end; None inside the task.
+    """
+
+    state: State
+    first: int
+    stop: int
+    infos: dict[str, np.ndarray]
+    end: tuple[Any, np.ndarray] | None = None
+
+
 def compile_runs(
-    functions: Run, plan: Plan, clock: Clock, *, devices: Sequence[jax.Device] | None = None
+    functions: Run,
+    plan: Plan,
+    clock: Clock,
+    *,
+    devices: Sequence[jax.Device] | None = None,
+    in_parts: bool = False,
 ) -> Program:
     """Compile a run's functions, and draw and initialise every run.
 
@@ -65,6 +91,7 @@ def compile_runs(
         plan: What is to be trained.
         clock: Shows what compiling took.
         devices: Over which runs are spread, all by default.
+        in_parts: Whether a task may be trained in parts even if it is short.
     """
     num_runs = len(plan.runs.each())
     mesh = parallel.run_mesh(devices)
@@ -72,7 +99,7 @@ def compile_runs(
     images = parallel.replicate(plan.stream.images, mesh)
     per_call = max(1, _BATCHES_PER_CALL // num_runs)
     longest = max(map(plan.num_batches, range(len(plan.rows))))
-    in_parts = bool(plan.inside) or longest > per_call
+    in_parts |= bool(plan.inside) or longest > per_call
 
     def compiled(function: Callable[..., Any], of: Any, shared: Any) -> jax.stages.Compiled:
         with clock.on("compile"):
@@ -96,26 +123,30 @@ def compile_runs(
     evaluate = compiled(functions.evaluate, everything, whole(0, 0))
     probes: dict[Probe, jax.stages.Compiled] = {}
 
-    def train_whole(state: State, stage: int) -> Iterator[tuple[State, TaskLog | None]]:
-        yield whole_task((seeds, stream, state), whole(plan.learnt[stage]))
+    def train_whole(
+        state: State, stage: int, first: int, most: Callable[[], int]
+    ) -> Iterator[Part]:
+        state, of_task = whole_task((seeds, stream, state), whole(plan.learnt[stage]))
+        infos = parallel.collect(of_task.infos, num_runs)
+        stop = plan.num_batches(stage)
+        infos = {name: values[:, :stop] for name, values in infos.items()}
+        yield Part(state, 0, stop, infos, parallel.collect(of_task[1:], num_runs))
 
-    def train_in_parts(state: State, stage: int) -> Iterator[tuple[State, TaskLog | None]]:
+    def train_in_parts(
+        state: State, stage: int, first: int, most: Callable[[], int]
+    ) -> Iterator[Part]:
         row, num_steps = plan.learnt[stage], plan.num_batches(stage)
-        infos = {
-            name: np.full((num_runs, *a.shape[1:]), np.nan, a.dtype)
-            for name, a in log.infos.items()
-        }
-        cuts = {*plan.inside, *range(0, num_steps, per_call), num_steps}
-        for first, stop in itertools.pairwise(sorted(cut for cut in cuts if cut <= num_steps)):
+        while True:
+            ahead = (batch for batch in (*plan.inside, num_steps) if batch > first)
+            stop = min(next(ahead), first + max(1, min(most(), per_call)))
             state, part = steps((seeds, stream, state), whole(row, first, stop))
-            for name, values in parallel.collect(part, num_runs).items():
-                infos[name][:, first:stop] = values[:, first:stop]
-            if stop in plan.inside and stop < num_steps:
-                yield state, None
+            infos = {n: v[:, first:stop] for n, v in parallel.collect(part, num_runs).items()}
+            if stop == num_steps:
+                break
+            yield Part(state, first, stop, infos)
+            first = stop
         state, rates, finite = end((seeds, stream, state), whole(row))
-        known = [np.isfinite(values[:, :num_steps]).all(axis=1) for values in infos.values()]
-        finite = np.logical_and.reduce([parallel.collect(finite, num_runs), *known])
-        yield state, TaskLog(cast(Any, infos), rates, finite)
+        yield Part(state, first, num_steps, infos, parallel.collect((rates, finite), num_runs))
 
     def evaluate_on_host(state: State, first: int, stop: int) -> np.ndarray:
         row = evaluate((seeds, stream, state), whole(first, stop))

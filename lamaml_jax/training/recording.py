@@ -17,9 +17,8 @@ import jax
 import numpy as np
 
 from lamaml_jax import metrics, parallel
-from lamaml_jax.loop import TaskLog
 from lamaml_jax.training.planning import Plan
-from lamaml_jax.training.program import Program
+from lamaml_jax.training.program import Part, Program
 
 Record: TypeAlias = dict[str, np.ndarray]
 
@@ -56,13 +55,17 @@ def empty(plan: Plan, program: Program, probed: Mapping[str, Any]) -> Record:
     return record
 
 
-def note_training(record: Record, log: TaskLog, stage: int) -> None:
-    """Enter what training reported."""
-    log = parallel.collect(log, len(record["seeds"]))
-    record["diverged"] |= ~log.finite
-    note(record, log.infos, stage)
-    if log.rates is not None:
-        for name, values in zip(_RATES, log.rates, strict=True):
+def note_part(record: Record, part: Part, stage: int) -> None:
+    """Enter what a part of a stage's training reported."""
+    for name, values in part.infos.items():
+        record[name][:, stage, part.first : part.stop] = values
+    if part.end is None:
+        return
+    rates, finite = part.end
+    known = [np.isfinite(record[n][:, stage, : part.stop]).all(axis=1) for n in part.infos]
+    record["diverged"] |= ~np.logical_and.reduce([finite, *known])
+    if rates is not None:
+        for name, values in zip(_RATES, rates, strict=True):
             record[name][:, stage + 1] = values
 
 
@@ -70,6 +73,11 @@ def note(record: Record, values: Mapping[str, Any], stage: int) -> None:
     """Enter what was measured as a stage's task arrived."""
     for name, of_runs in values.items():
         record[name][:, stage] = of_runs
+
+
+def note_inside(record: Record, plan: Plan, values: np.ndarray, stage: int, inside: int) -> None:
+    """Enter an evaluation inside a stage's task."""
+    record[f"inside_{evaluated(plan)}"][:, stage, inside] = values
 
 
 def note_evaluation(

@@ -181,10 +181,10 @@ def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
 
 
 def _read_state(home: pathlib.Path, like: State) -> State:
-    steps = checkpoint.saved_steps(home)
-    path = home / str(steps[-1]) if steps else home / STATE
+    places = checkpoint.saved(home)
+    path = home / places[-1].name if places else home / STATE
     try:
-        if steps:
+        if places:
             return checkpoint.read(path, {"state": like}, partly=True)["state"]
         return checkpoint.read(path, like)
     except OSError:

@@ -3,20 +3,22 @@
 Dimensions: R runs (seeds, point by point), S stages (the tasks that are learnt, in order), T tasks.
 """
 
-import itertools
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
 import numpy as np
 
 from lamaml_jax import checkpoint, checks, metrics
-from lamaml_jax.loop import TaskLog, make_run
+from lamaml_jax.checkpoint import Place
+from lamaml_jax.loop import make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
+from lamaml_jax.training.pace import Pace
 from lamaml_jax.training.planning import Factory, Plan, plan
-from lamaml_jax.training.program import Clock, Probe, Program, compile_runs
+from lamaml_jax.training.program import Clock, Part, Probe, Program, compile_runs
 from lamaml_jax.training.recording import Record
 from lamaml_jax.training.result import Result
 from lamaml_jax.training.runs import Point
@@ -52,6 +54,20 @@ class Progress(NamedTuple):
         return self.rows[self.done - 1] if self.done else 0
 
 
+class Interrupted(Exception):
+    """Training was told to stop.
+
+    Attributes:
+        place: Where it is.
+        folder: Where the state is kept; None where it is lost.
+    """
+
+    def __init__(self, place: Place, folder: pathlib.Path | None) -> None:
+        """Say where."""
+        super().__init__(f"interrupted after {place.stage} tasks and {place.batches} batches")
+        self.place, self.folder = place, folder
+
+
 OnTask: TypeAlias = Callable[[Progress], object]
 """What to do at each `Progress`; training ends early where it returns True."""
 
@@ -72,6 +88,8 @@ def train(
     probe: Probe | None = None,
     on_task: OnTask | None = None,
     checkpoint_dir: str | pathlib.Path | None = None,
+    checkpoint_seconds: float | None = None,
+    should_stop: Callable[[], bool] | None = None,
     devices: Sequence[jax.Device] | None = None,
     clock: Clock | None = None,
     **settings: Any,
@@ -100,6 +118,8 @@ def train(
         on_task: Called at each `Progress`; training ends early where it returns True.
         checkpoint_dir: Folder for the state after the last task learnt, from which the same call goes on, to the same
             bits; None keeps none.
+        checkpoint_seconds: After how many seconds on `clock` the state is kept inside a task as well.
+        should_stop: Asked inside tasks and after each; where it says yes, the state is kept and `Interrupted` raised.
         devices: Over which runs are spread; all by default.
         clock: Keeps how long compiling, training and evaluating take, in checkpoints too; None measures no time.
         **settings: The learner's keywords; a float that is a list is an axis of a sweep.
@@ -110,6 +130,7 @@ def train(
     Raises:
         ValueError: In one sentence, what is wrong with which argument, before anything is compiled; or what a
             checkpoint is of, if not of these runs.
+        Interrupted: `should_stop` said so.
 
     Example:
         >>> import numpy as np
@@ -142,36 +163,60 @@ def train(
         saving.claim(folder, planned)
     clock = Clock() if clock is None else clock
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
-    program = compile_runs(functions, planned, clock, devices=devices)
+    in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
+    program = compile_runs(functions, planned, clock, devices=devices, in_parts=in_parts)
     state = program.start if start is None else program.load(_like(start, program))
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])
-    record, done = recording.empty(planned, program, probed), 0
+    record, place = recording.empty(planned, program, probed), Place(0)
+    pace = Pace(clock, checkpoint_seconds) if in_parts else None
 
-    def evaluate(state: State, row: int, first: int, stop: int) -> None:
+    def evaluate(first: int, stop: int) -> np.ndarray:
         with clock.on("eval"):
-            values = program.evaluate(state, first, stop)
-        recording.note_evaluation(record, planned, values, row, first, stop)
+            return program.evaluate(state, first, stop)
 
     def snapshot() -> dict[str, Any]:
         return {"state": program.save(state), "record": record, "clock": dict(clock)}
 
+    def save() -> None:
+        if folder is not None:
+            checkpoint.save(folder, place, snapshot())
+
     if folder is not None and (saved := checkpoint.restore(folder, snapshot())):
-        done, tree = saved
+        place, tree = saved
         state, record = program.load(tree["state"]), tree["record"]
         clock.update(tree["clock"])
     else:
-        evaluate(state, 0, 0, planned.stream.setting.num_tasks)
-    stopped = _tell(on_task, planned, program, record, state, done)
-    while done < len(planned.rows) and not stopped and not record["diverged"].all():
-        if probe is not None:
-            recording.note(record, program.measure(probe, state, planned.learnt[done]), done)
-        state, log = _learn(planned, program, record, clock, state, done)
-        recording.note_training(record, log, done)
-        evaluate(state, planned.rows[done], *_evaluated(planned, eval, done))
-        done += 1
-        stopped = _tell(on_task, planned, program, record, state, done)
-        if folder is not None:
-            checkpoint.save(folder, done, snapshot())
+        tasks = (0, planned.stream.setting.num_tasks)
+        recording.note_evaluation(record, planned, evaluate(*tasks), 0, *tasks)
+    stopped = _tell(on_task, planned, program, record, state, place.stage)
+    while place.stage < len(planned.rows) and not stopped and not record["diverged"].all():
+        stage = place.stage
+        if probe is not None and not place.batches:
+            recording.note(record, program.measure(probe, state, planned.learnt[stage]), stage)
+        parts = program.train(state, stage, place.batches, pace.most if pace else _any_number)
+        for part in _timed(parts, clock):
+            state = part.state
+            recording.note_part(record, part, stage)
+            if part.end is not None:
+                continue
+            place = Place(stage, part.stop)
+            if part.stop in planned.inside:
+                inside = planned.inside.index(part.stop)
+                recording.note_inside(
+                    record, planned, evaluate(0, _seen(planned, stage)), stage, inside
+                )
+            if pace and pace.is_due(part.stop - part.first):
+                save()
+            if should_stop is not None and should_stop():
+                save()
+                raise Interrupted(place, folder)
+        tasks = _evaluated(planned, eval, stage)
+        recording.note_evaluation(record, planned, evaluate(*tasks), planned.rows[stage], *tasks)
+        place = Place(stage + 1)
+        stopped = _tell(on_task, planned, program, record, state, place.stage)
+        save()
+        if should_stop is not None and should_stop():
+            raise Interrupted(place, folder)
     if "rate_mean" in record:
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
     if planned.inside:
@@ -188,22 +233,25 @@ def _evaluated(planned: Plan, eval: Eval, stage: int) -> tuple[int, int]:
     return {"all": (0, num_tasks), "seen": (0, stage + 2), "needed": (stage, stage + 2)}[eval]
 
 
-def _learn(
-    planned: Plan, program: Program, record: Record, clock: Clock, state: State, stage: int
-) -> tuple[State, TaskLog]:
-    """Train through a stage, and evaluate inside it where that is asked for."""
-    parts = program.train(state, stage)
+def _seen(planned: Plan, stage: int) -> int:
+    """Return up to which task there are evaluations inside a stage."""
     in_order = planned.tasks() == planned.all_tasks()
-    seen = stage + 1 if in_order else len(planned.all_tasks())
-    for evaluation in itertools.count():
+    return stage + 1 if in_order else len(planned.all_tasks())
+
+
+def _timed(parts: Iterator[Part], clock: Clock) -> Iterator[Part]:
+    """Yield the parts, once they are computed."""
+    while True:
         with clock.on("train"):
-            state, log = jax.block_until_ready(next(parts))
-        if log is not None:
-            break
-        with clock.on("eval"):
-            values = program.evaluate(state, 0, seen)
-        record[f"inside_{recording.evaluated(planned)}"][:, stage, evaluation] = values
-    return state, log
+            part = next(parts, None)
+            jax.block_until_ready(None if part is None else part.state)
+        if part is None:
+            return
+        yield part
+
+
+def _any_number() -> int:
+    return sys.maxsize
 
 
 def _tell(

@@ -1,0 +1,146 @@
+"""Runs that are stopped from without go on to the same bits, wherever they were."""
+
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import assert_same_bits
+from running import quick_environment, run_train
+from test_training import FAST, NETWORK, blobs, trained
+
+from experiments.process import signals
+from lamaml_jax import la_maml, train, training
+from lamaml_jax.checkpoint import Place, saved
+from lamaml_jax.training import Interrupted
+
+ROOT = pathlib.Path(__file__).parents[1]
+LONG = (
+    *("--packaged_mnist", "--learner=la_maml", "--num_seeds=2", "--num_tasks=3", "--eval=needed"),
+    *("--set=inner_steps=2", "--samples_per_task=600", "--checkpoint_minutes=0"),
+)
+"""Whose state is kept after every call inside tasks, of a batch or a few."""
+
+ARGUMENTS: Any = {"seeds": (3, 5), "lr_init": [0.02, 0.1, 0.2], **FAST}
+
+
+class Ticking(training.Clock):
+    """A clock on which a second passes whenever it is looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = 0.0
+
+    def now(self) -> float:
+        self._now += 1
+        return self._now
+
+
+@pytest.mark.usefixtures("quick_compile")
+def test_a_run_stopped_inside_a_task_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
+    places = []
+    for stop_at in range(1, 9):
+        asked = iter(range(100))
+
+        def should_stop(asked: Any = asked, stop_at: int = stop_at) -> bool:
+            return next(asked) == stop_at
+
+        keep: Any = {"checkpoint_dir": tmp_path, "checkpoint_seconds": 2, "clock": Ticking()}
+        try:
+            result = train(la_maml, NETWORK, blobs(), **ARGUMENTS, **keep, should_stop=should_stop)
+        except Interrupted as stopped:
+            places.append(stopped.place)
+            assert stopped.folder == tmp_path and saved(tmp_path)[-1] == stopped.place
+            assert len(saved(tmp_path)) <= 2
+            continue
+        break
+    assert any(place.batches for place in places), places
+    assert_same_bits(result.record, trained().record)
+    assert_same_bits(result.state, trained().state)
+
+
+def test_states_inside_tasks_are_kept_as_often_as_asked(tmp_path: pathlib.Path) -> None:
+    kept: list[Place] = []
+
+    def look(progress: Any) -> None:
+        kept.extend(place for place in saved(tmp_path) if place not in kept)
+
+    train(la_maml, NETWORK, blobs(), **ARGUMENTS, checkpoint_dir=tmp_path / "none", on_task=look)
+    assert not any(place.batches for place in saved(tmp_path / "none"))
+    clock = Ticking()
+    train(
+        *(la_maml, NETWORK, blobs()),
+        **ARGUMENTS,
+        checkpoint_dir=tmp_path,
+        checkpoint_seconds=3,
+        clock=clock,
+        on_task=look,
+    )
+    assert any(place.batches for place in kept)
+
+
+def started(workdir: pathlib.Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "experiments.train", *LONG, f"--workdir={workdir}"],
+        cwd=ROOT,
+        env=quick_environment(),
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("whole")
+    run_train(*LONG, f"--workdir={workdir}")
+    return workdir
+
+
+def assert_same_run(found: pathlib.Path, expected: pathlib.Path) -> None:
+    results = [dict(np.load(folder / "results.npz")) for folder in (found, expected)]
+    assert set(results[0]) == set(results[1])
+    for name, array in results[1].items():
+        np.testing.assert_array_equal(results[0][name], array, err_msg=name)
+    assert (found / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def test_a_signal_inside_a_task_keeps_the_state_first(
+    name: str, whole: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    workdir = tmp_path / "run"
+    process = started(workdir)
+    while process.poll() is None and not list((workdir / "state").glob("*.*[0-9]")):
+        time.sleep(0.01)
+    process.send_signal(getattr(signal, name))
+    _, error = process.communicate()
+    assert process.returncode == signals.UNFINISHED == 75, error
+    assert f"the state is kept in {workdir / 'state'}" in error and "Traceback" not in error
+    assert not (workdir / "summary.json").exists()
+    run_train(*LONG, f"--workdir={workdir}")
+    assert_same_run(workdir, whole)
+
+
+@pytest.mark.slow
+def test_a_run_killed_at_twenty_random_instants_is_the_same_run(
+    whole: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    rng, workdir = np.random.default_rng(int.from_bytes(os.urandom(4))), tmp_path / "run"
+    kills = 0
+    while kills < 20 and not (workdir / "summary.json").exists():
+        process = started(workdir)
+        before = saved(workdir / "state")[-1:]
+        while process.poll() is None and saved(workdir / "state")[-1:] == before:
+            time.sleep(0.005)
+        time.sleep(rng.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        kills += 1
+    run_train(*LONG, f"--workdir={workdir}")
+    assert_same_run(workdir, whole)
