@@ -9,7 +9,7 @@ PIP := $(PY) -m pip --disable-pip-version-check install
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test test-slow lint format benchmark clean
+.PHONY: help demo test test-slow lint format benchmark docs docs-links clean
 
 help:  ## List the targets
 	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -35,8 +35,15 @@ format: .venv/installed-dev  ## Mend style and format where that can be done mec
 benchmark: .venv/installed  ## Measure updates per second, compile time and memory
 	$(PY) -m benchmarks.throughput $(ARGS)
 
+docs: .venv/installed-docs  ## Build the documentation site, whose pages' code runs, in docs/_build/html
+	$(PY) -m sphinx -W --keep-going -n -b html docs docs/_build/html
+	@echo "The site is docs/_build/html/index.html"
+
+docs-links: .venv/installed-docs  ## Ask every address that the pages link to; needs the network
+	$(PY) -m sphinx --keep-going -b linkcheck -D nb_execution_mode=off docs docs/_build/links
+
 clean:  ## Remove build outputs and caches (.venv and results stay)
-	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp says that a step has been done; a changed dependency list installs again.
@@ -65,3 +72,6 @@ endef
 
 .venv/installed-dev: .venv/created requirements.txt setup.py
 	$(call install,-e ".[dev]",.venv/installed $@)
+
+.venv/installed-docs: .venv/created requirements.txt setup.py
+	$(call install,-e ".[docs]",.venv/installed $@)

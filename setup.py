@@ -52,6 +52,12 @@ setup(
             "selenium>=4.51.0",
             "tensorboardX>=2.6.5",
         ],
+        "docs": [
+            "myst-nb>=1.4.0",
+            "sphinx>=9.0.4",
+            "sphinx-book-theme>=1.4.0",
+            "sphinx-design>=0.8.0",
+        ],
         "tensorboard": ["tensorboardX>=2.6.5"],
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],

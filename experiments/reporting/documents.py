@@ -35,6 +35,12 @@ _HEADINGS = {
     "precision": "products",
     "train_seconds": "training seconds",
 }
+_STORAGE = _ROOT / "docs" / "measured" / "storage_rotations.csv"
+_NEEDS = {
+    "task_data": "a task's data at its end",
+    "task_id": "the task at test",
+    "mixed_stream": "all tasks at once",
+}
 _KEYS = ("benchmark", "protocol", "heads", "learner")
 _OTHERWISE = {"kaiming": "Kaiming's weights", "earlier": "earlier code"}
 """Which of the further results stand in for one that is not measured yet, and what is said of them."""
@@ -123,6 +129,31 @@ def weights() -> list[list[str]]:
     return table
 
 
+def choices() -> list[list[str]]:
+    """Return what each learner needs, keeps, takes and retains in a single pass, by RA on Rotations, IID last."""
+    columns = {
+        "RA, Rotations": measured("mnist_rotations"),
+        "Permutations": measured("mnist_permutations"),
+        "Many Permutations": measured("mnist_many_permutations"),
+        "Permutations, a head per task": measured("mnist_permutations", heads="per_task"),
+    }
+    retained = {heading: {row[0]: row[1] for row in table} for heading, table in columns.items()}
+    minutes = {
+        TITLES[row["learner"]]: row["minutes"]
+        for row in _read(presets.MEASURED_RESULTS)
+        if (row["benchmark"], row["protocol"]) == ("mnist_rotations", "single")
+    }
+    state = {row["learner"]: row for row in _read(_STORAGE)}
+    learners = dict.fromkeys(row[0] for table in columns.values() for row in table[1:])
+    table = [["learner", "needs", "keeps, KB", "minutes", *columns]]
+    for name in sorted(learners, key=lambda name: name == "IID"):
+        needs = [_NEEDS.get(word, word) for word in state[name]["needs"].split(", ")]
+        size = sum(int(number) for part, number in state[name].items() if part.endswith("KB"))
+        cells = [values.get(name, "–") for values in retained.values()]
+        table.append([name, ", ".join(needs), str(size), minutes.get(name, "–"), *cells])
+    return table
+
+
 def file(path: str, columns: str = "") -> list[list[str]]:
     """Return a committed CSV file as it is.
 
@@ -136,7 +167,7 @@ def file(path: str, columns: str = "") -> list[list[str]]:
 
 
 TABLES: dict[str, Callable[..., list[list[str]]]] = {
-    function.__name__: function for function in (measured, further, weights, file)
+    function.__name__: function for function in (measured, further, weights, choices, file)
 }
 
 
