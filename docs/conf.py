@@ -38,15 +38,20 @@ html_theme = "sphinx_book_theme"
 html_title = f"lamaml_jax {release}"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_theme_options = {"show_toc_level": 2, "use_fullscreen_button": False}
+html_theme_options = {
+    "navbar_persistent": [],  # the search field is in the sidebar
+    "show_toc_level": 2,
+    "use_fullscreen_button": False,
+}
 html_copy_source = False
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 nb_execution_mode = "force"  # nothing is kept from an earlier build
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 1800  # seconds a cell may take, on the busiest of machines
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 
 nitpicky = True
 nitpick_ignore_regex = [
@@ -59,6 +64,7 @@ nitpick_ignore_regex = [
     # and names that are private to learners, which their docstrings explain.
     ("py:class", "Gradient|Noise|Optimizer|Probability|Scalar"),
 ]
+autodoc_default_options = {"no-value": True}
 default_role = "code"
 highlight_language = "text"
 napoleon_custom_sections = [("Attributes", "params_style")]
@@ -77,26 +83,29 @@ _PAGES = {
 
 def setup(app: Sphinx) -> None:
     """Hook in what is below."""
-    app.connect("source-read", _stay_on_the_site)
+    app.connect("source-read", _adapt)
     app.connect("autodoc-process-docstring", _as_meant, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", _as_written)
     app.connect("missing-reference", _find_alias)
 
 
-def _stay_on_the_site(app: Sphinx, name: str, source: list[str]) -> None:
+def _adapt(app: Sphinx, name: str, source: list[str]) -> None:
+    """Keep links on the site, and a mean with its deviation on one line."""
+    source[0] = re.sub(r"(?<=\d) ± (?=\d)", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", source[0])
     up = "../" * name.count("/")
     for path, page in _PAGES.items():
         source[0] = source[0].replace(f"](../{up}{path}", f"]({up}{page}")
 
 
 def _as_meant(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Let docstrings be plain: what is in backticks may be followed by a letter, a constant's text may have a colon."""
+    """Let docstrings be plain: text in backticks may go on, a dimension's letter is no list, a constant's no type."""
     if what == "data":
         if lines[:1] == (inspect.getdoc(obj) or "").splitlines()[:1]:
             lines.clear()  # what its type says
         # An empty comment, or napoleon would take what is before a colon for a type.
         lines[:0] = ["..", ""]
     lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in lines]
+    lines[:] = [re.sub(r"(?<=: )(?=[A-Z]\.$)", r"\\", line) for line in lines]
 
 
 def _as_written(
