@@ -58,11 +58,11 @@ nitpick_ignore_regex = [
     # Names of other libraries and of the standard one, whose pages cannot be asked offline,
     (
         "py:class",
-        r"((jax|np|npt|numpy|chex|nn|optax|os|collections)\..*)|ArrayLike|ArrayTree|Mesh"
+        r"((jax|np|npt|numpy|chex|nn|optax|os|pathlib|collections)\..*)|ArrayLike|ArrayTree|Mesh"
         r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal",
     ),
-    # and names that are private to learners, which their docstrings explain.
-    ("py:class", "Gradient|Noise|Optimizer|Probability|Scalar"),
+    # and names of private types, which the docstrings around them explain.
+    ("py:class", "Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
 ]
 autodoc_default_options = {"no-value": True}
 default_role = "code"
@@ -99,7 +99,7 @@ def _adapt(app: Sphinx, name: str, source: list[str]) -> None:
 
 def _as_meant(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Let docstrings be plain: text in backticks may go on, a dimension's letter is no list, a constant's no type."""
-    if what == "data":
+    if what in ("data", "attribute", "property"):
         if lines[:1] == (inspect.getdoc(obj) or "").splitlines()[:1]:
             lines.clear()  # what its type says
         # An empty comment, or napoleon would take what is before a colon for a type.
