@@ -8,6 +8,7 @@ import pytest
 
 from experiments import docs, presets
 from experiments.reporting import documents
+from lamaml_jax import LEARNERS
 
 
 @pytest.mark.parametrize("path", docs.pages(), ids=lambda path: path.name)
@@ -95,6 +96,18 @@ def test_order_of_a_table() -> None:
     assert values == sorted(values, reverse=True)
     chosen = documents.measured("mnist_rotations", learners="online,er")
     assert [row[0] for row in chosen] == ["learner", "Online", "ER"]
+
+
+def test_choices_have_every_learner_with_what_it_needs_keeps_and_retains() -> None:
+    heading, *rows = documents.choices()
+    found = {row[0]: dict(zip(heading, row, strict=True)) for row in rows}
+    assert len(found) == len(rows) == len(LEARNERS) and rows[-1][0] == "IID"
+    assert (
+        found["EWC"]["RA, Rotations"]
+        == dict((row[0], row[1]) for row in documents.measured("mnist_rotations"))["EWC"]
+    )
+    assert found["HAT"]["needs"] == "the task at test" and found["HAT"]["RA, Rotations"] == "–"
+    assert found["Online"]["keeps, KB"] == "0" and found["Meta-BGD"]["keeps, KB"] == "987"
 
 
 def test_single_seed_has_no_spread_and_other_heads_no_paper() -> None:
