@@ -62,7 +62,7 @@ nitpick_ignore_regex = [
         r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal",
     ),
     # and names of private types, which the docstrings around them explain.
-    ("py:class", "Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
+    ("py:class", "_P|Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
 ]
 autodoc_default_options = {"no-value": True}
 default_role = "code"
@@ -104,8 +104,12 @@ def _as_meant(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: 
             lines.clear()  # what its type says
         # An empty comment, or napoleon would take what is before a colon for a type.
         lines[:0] = ["..", ""]
-    lines[:] = [re.sub(r"(`[^`]+`)(?=\w)", r"\1\\ ", line) for line in lines]
+    lines[:] = [re.sub(r"(`[^`]+`)(\w?)", _set_apart, line) for line in lines]
     lines[:] = [re.sub(r"(?<=: )(?=[A-Z]\.$)", r"\\", line) for line in lines]
+
+
+def _set_apart(code: re.Match[str]) -> str:
+    return f"{code[1]}\\ {code[2]}" if code[2] else code[1]
 
 
 def _as_written(

@@ -106,7 +106,10 @@ def test_choices_have_every_learner_with_what_it_needs_keeps_and_retains() -> No
         found["EWC"]["RA, Rotations"]
         == dict((row[0], row[1]) for row in documents.measured("mnist_rotations"))["EWC"]
     )
-    assert found["HAT"]["needs"] == "the task at test" and found["HAT"]["RA, Rotations"] == "–"
+    assert (
+        found["HAT"]["needs"] == "one task per batch, the task at test"
+        and found["HAT"]["RA, Rotations"] == "–"
+    )
     assert found["Online"]["keeps, KB"] == "0" and found["Meta-BGD"]["keeps, KB"] == "987"
 
 

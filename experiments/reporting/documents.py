@@ -39,6 +39,7 @@ _STORAGE = _ROOT / "docs" / "measured" / "storage_rotations.csv"
 _NEEDS = {
     "task_data": "a task's data at its end",
     "task_id": "the task at test",
+    "one_task": "one task per batch",
     "mixed_stream": "all tasks at once",
 }
 _KEYS = ("benchmark", "protocol", "heads", "learner")
