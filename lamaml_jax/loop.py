@@ -19,12 +19,12 @@ from typing import Any, NamedTuple, TypeAlias
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from lamaml_jax import batching
 from lamaml_jax.losses import num_correct
 from lamaml_jax.metrics import rate_summary
 from lamaml_jax.streams import Benchmark, Stream
-from lamaml_jax.types import Batch, Info, Learner, State
+from lamaml_jax.types import Info, Learner, State
 
 Hyper: TypeAlias = dict[str, jax.Array]
 BuildLearner: TypeAlias = Callable[[Hyper], Learner]
@@ -98,7 +98,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         The functions, none of them compiled; `parallel.over_runs` compiles them for many seeds.
     """
     setting = benchmark.setting
-    sizes = _Sizes.of(benchmark)
+    sizes = batching.Sizes.of(benchmark)
 
     def draw_stream(seed: Seed) -> Stream:
         own = seed if seed.stream_key is None else seed._replace(key=seed.stream_key)
@@ -107,7 +107,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
     def init(seed: Seed, stream: Stream, images: jax.Array) -> State:
         rows = jnp.zeros(setting.batch_size, jnp.int32)
         key = _keys(seed)[1]
-        example = _batch(key, benchmark, stream, images, jnp.int32(0), rows, rows == 0)
+        example = batching.batch(key, benchmark, stream, images, jnp.int32(0), rows, rows == 0)
         return build(seed.hyper).init(key, example)
 
     def train_task(
@@ -143,7 +143,11 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
             key_epoch = jax.random.fold_in(key_epochs, epoch)
             key_order, key_steps, key_inputs = jax.random.split(key_epoch, 3)
             order = key_order if not benchmark.is_sequence else None
-            return key_steps, key_inputs, *_ordered_rows(order, is_example, setting.batch_size)
+            return (
+                key_steps,
+                key_inputs,
+                *batching.ordered_rows(order, is_example, setting.batch_size),
+            )
 
         key_steps, key_inputs, rows, valid = jax.lax.map(draw_epoch, jnp.arange(setting.epochs))
 
@@ -152,9 +156,9 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
             key = jax.random.fold_in(key_inputs[epoch], step)
             chosen = rows[epoch, step], valid[epoch, step]
             if mixed:
-                batch = _mixed_batch(key, benchmark, stream, images, *chosen)
+                batch = batching.mixed_batch(key, benchmark, stream, images, *chosen)
             else:
-                batch = _batch(key, benchmark, stream, images, task, *chosen)
+                batch = batching.batch(key, benchmark, stream, images, task, *chosen)
             batch = batch._replace(
                 first_epoch=epoch == 0,
                 progress=step / per_epoch,
@@ -180,7 +184,9 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
         if "task_data" in learner.needs:
             is_example = sizes.is_example(stream, task, mixed=False)
             rows = jnp.arange(len(is_example))
-            data = _batch(key_data, benchmark, stream, images, task, rows, jnp.asarray(is_example))
+            data = batching.batch(
+                key_data, benchmark, stream, images, task, rows, jnp.asarray(is_example)
+            )
         state = learner.end_task(key_end, state, data)
         lrs = getattr(state, "lrs", None)
         return state, None if lrs is None else rate_summary(lrs), _all_finite(state)
@@ -195,7 +201,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
     ) -> jax.Array:
         learner = build(seed.hyper)
         most = stream.test.image.shape[1]
-        rows = _in_batches(jnp.arange(most), min(eval_batch, most), -1)
+        rows = batching.in_batches(jnp.arange(most), min(eval_batch, most), -1)
 
         def accuracy(task: jax.Array) -> jax.Array:
             transform = jax.tree.map(lambda a: a[task], stream.transform)
@@ -240,90 +246,10 @@ def _keys(seed: Seed) -> jax.Array:
     return jax.random.split(jax.random.clone(seed.key), 4)
 
 
-class _Sizes(NamedTuple):
-    """How many examples tasks have, None where they are as many as their stream has room for."""
-
-    train: np.ndarray | None
-    test: np.ndarray | None
-    batch_size: int
-
-    @classmethod
-    def of(cls, benchmark: Benchmark) -> "_Sizes":
-        of_parts = (benchmark.train_sizes, benchmark.test_sizes)
-        train, test = (None if sizes is None else np.array(sizes, np.int32) for sizes in of_parts)
-        return cls(train, test, benchmark.setting.batch_size)
-
-    def is_example(self, stream: Stream, task: jax.Array, *, mixed: bool) -> jax.Array | np.ndarray:
-        """Return which rows of an epoch are examples; those of a mixed stream count through all tasks."""
-        num_tasks, most = stream.train.image.shape
-        if self.train is None:
-            return np.ones(num_tasks * most if mixed else most, bool)
-        if mixed:
-            return (np.arange(most) < self.train[:, None]).ravel()
-        return jnp.arange(most) < jnp.asarray(self.train)[task]
-
-    def num_batches(self, stream: Stream, task: jax.Array, *, mixed: bool) -> jax.Array | int:
-        """Return the batches of an epoch."""
-        if self.train is not None and not mixed:
-            return -(-jnp.asarray(self.train)[task] // self.batch_size)
-        return -(-int(self.is_example(stream, task, mixed=mixed).sum()) // self.batch_size)
-
-
 def _task_keys(seed: Seed, task: jax.Array) -> jax.Array:
     """Return the keys of a task's epochs, of its end, and of the data handed over there."""
     return jax.random.split(jax.random.fold_in(_keys(seed)[2], task), 3)
 
 
-def _batch(
-    key: chex.PRNGKey,
-    benchmark: Benchmark,
-    stream: Stream,
-    images: jax.Array,
-    task: jax.Array,
-    rows: jax.Array,
-    valid: jax.Array,
-) -> Batch:
-    transform = jax.tree.map(lambda a: a[task], stream.transform)
-    x = benchmark.inputs.training(key, images, stream.train.image[task, rows], transform)
-    y, of = stream.train.label[task, rows], stream.train.task
-    return Batch(x, y, jnp.broadcast_to(task, rows.shape) if of is None else of[task, rows], valid)
-
-
-def _mixed_batch(
-    key: chex.PRNGKey,
-    benchmark: Benchmark,
-    stream: Stream,
-    images: jax.Array,
-    rows: jax.Array,
-    valid: jax.Array,
-) -> Batch:
-    """Return a batch of examples from all tasks; `rows` count through the tasks one after the other."""
-    num_examples = stream.train.image.shape[1]
-
-    def example(key: chex.PRNGKey, row: jax.Array, valid: jax.Array) -> Batch:
-        task, row = jnp.divmod(row, num_examples)
-        batch = _batch(key, benchmark, stream, images, task, row[None], valid[None])
-        return Batch(*(a[0] for a in batch[:4]))
-
-    return jax.vmap(example)(jax.random.split(key, len(rows)), rows, valid)
-
-
-def _ordered_rows(
-    key: chex.PRNGKey | None, is_example: jax.Array | np.ndarray, batch_size: int
-) -> tuple[jax.Array, jax.Array]:
-    """Return the rows in batches, padding last, and which of the entries are examples; shuffled if there is a key."""
-    num_rows = len(is_example)
-    order = jnp.arange(num_rows) if key is None else jax.random.permutation(key, num_rows)
-    if not isinstance(is_example, np.ndarray) or not is_example.all():
-        of_order = jnp.asarray(is_example)[order]
-        order = jnp.where(of_order, order, -1)[jnp.argsort(~of_order, stable=True)]
-    order = _in_batches(order, batch_size, -1)
-    return jnp.maximum(order, 0), order >= 0
-
-
 def _all_finite(tree: chex.ArrayTree) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
-
-
-def _in_batches(values: jax.Array, size: int, fill: int) -> jax.Array:
-    return jnp.pad(values, (0, -len(values) % size), constant_values=fill).reshape(-1, size)
