@@ -23,8 +23,7 @@ from absl import app
 from experiments.process import backend, console, options
 from experiments.reporting.summary import title
 from experiments.reporting.tables import markdown
-from experiments.runs import catalogue, workdirs
-from experiments.runs.config import Config
+from experiments.runs import catalogue, finished
 from lamaml_jax import Result
 
 
@@ -32,7 +31,7 @@ def script(argv: Sequence[str]) -> None:
     """Set the process up as the run's was, and evaluate."""
     console.prepare()
     with console.plain_errors():
-        config = _config(argv)
+        config = finished.config(argv)
         backend.configure(config.benchmark, len(config.seeds) * len(config.points))
     main(argv)
 
@@ -40,7 +39,7 @@ def script(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str]) -> None:
     """Evaluate, print, and compare."""
     with console.plain_errors():
-        config, folder = _config(argv), console.path("run", argv[1])
+        config, folder = finished.config(argv), console.path("run", argv[1])
         benchmark = config.make_benchmark(options.dataset(config.dataset))
         given = {"stream": benchmark, "learner": catalogue.learner(config.learner)}
         given["model"] = config.model(benchmark.setting.num_classes)
@@ -62,17 +61,6 @@ def main(argv: Sequence[str]) -> None:
             f"{task + 1}. Other images, versions or devices may be why."
         )
     print("These are the accuracies that the run measured, digit for digit.")
-
-
-def _config(argv: Sequence[str]) -> Config:
-    if len(argv) != 2:
-        raise ValueError(f"{len(argv) - 1} folders are given; it must be one, of a finished run.")
-    folder = console.path("run", argv[1])
-    if workdirs.read_summary(folder) is None:
-        raise ValueError(f"run is {str(folder)!r}, which holds no finished run.")
-    settings = workdirs.read_settings(folder)
-    tuples = {name: tuple(settings[name]) for name in ("seeds", "points")}
-    return Config(**settings | tuples)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def batch(
     rows: jax.Array,
     valid: jax.Array,
 ) -> Batch:
-    """Return a batch of a row of the stream's training data, usually a task: of its `rows [B]` those that are `valid`."""
+    """Return a batch of a row of the stream's training data, a task as a rule: its `rows [B]`, as far as `valid`."""
     transform = jax.tree.map(lambda a: a[task], stream.transform)
     x = benchmark.inputs.training(key, images, stream.train.image[task, rows], transform)
     y, of = stream.train.label[task, rows], stream.train.task

@@ -1,0 +1,56 @@
+"""The promise that a stopped run goes on to the same bits, as users can check it on their own run."""
+
+import pathlib
+import shutil
+
+import numpy as np
+import pytest
+from running import run_script, run_train
+
+from experiments import verify
+from lamaml_jax import checkpoint
+from lamaml_jax.training import saving
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    workdir = tmp_path_factory.mktemp("run")
+    run_train("--packaged_mnist", "--smoke", "--learner=la_er", f"--workdir={workdir}")
+    return workdir
+
+
+def test_a_runs_last_task_is_made_again_to_the_same_bits(
+    run: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    run_script(verify, str(run), "--packaged_mnist")
+    printed = capsys.readouterr().out
+    assert "going on after 2 tasks" in printed and "The same bits" in printed
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("what", ["results", "state"])
+def test_one_other_bit_is_found(what: str, run: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(run, other)
+    last = checkpoint.saved(run / saving.CHECKPOINTS)[-1].name
+    path = other / {"results": saving.RESULTS, "state": f"{saving.CHECKPOINTS}/{last}"}[what]
+    arrays = saving.read_arrays(path)
+    name = next(n for n in arrays if n in ("accuracy", "['state'].params['Dense_0']['bias']"))
+    arrays[name] = np.nextafter(arrays[name], np.float32(2))
+    with path.open("wb") as file:
+        np.savez(file, **arrays)
+    with pytest.raises(SystemExit, match="not the same: "):
+        run_script(verify, str(other), "--packaged_mnist")
+
+
+@pytest.mark.slow
+def test_a_run_is_made_again_in_pieces(
+    run: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [str(run), "--packaged_mnist", "--kills=2"]
+    monkeypatch.setattr("sys.argv", ["verify", *arguments])
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    run_script(verify, *arguments)
+    printed = capsys.readouterr().out
+    assert "killed after" in printed and "The same bits" in printed
