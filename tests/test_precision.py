@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from helpers import small_keywords
 
-from experiments.runs import runner
-from lamaml_jax import LEARNERS, Learner, networks
+from lamaml_jax import LEARNERS, Learner, networks, online
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Seed, make_run
 from lamaml_jax.streams import mnist_permutations
+from lamaml_jax.training import plan
+from lamaml_jax.training.recording import note_evaluation
 
 
 def tiny_dataset() -> ImageDataset:
@@ -84,11 +85,13 @@ def test_scores_that_are_no_numbers_are_no_accuracy(
 
 
 def test_a_seed_whose_scores_are_no_numbers_has_diverged_from_then_on() -> None:
+    stream = mnist_permutations(tiny_dataset(), num_tasks=2, samples_per_task=20)
+    planned = plan(online, networks.mlp(10, (4,)), stream, settings={})
     record = {"diverged": np.zeros(3, bool), "accuracy": np.zeros((3, 3, 2))}
     row = np.array([[0.5, np.nan], [0.5, 0.25], [0.125, np.nan]])
-    runner._note_accuracy(record, row, 1, 0, 1)  # where only the first task was evaluated
+    note_evaluation(record, planned, row, 1, 0, 1)  # where only the first task was evaluated
     assert not record["diverged"].any()
-    runner._note_accuracy(record, row, 2, 0, 2)
+    note_evaluation(record, planned, row, 2, 0, 2)
     np.testing.assert_array_equal(record["diverged"], [True, False, True])
     np.testing.assert_array_equal(record["accuracy"][:, 1], row)
     np.testing.assert_array_equal(

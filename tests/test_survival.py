@@ -26,6 +26,13 @@ LONG = (
 )
 """Whose state is kept after every call inside tasks, of a batch or a few."""
 
+# Where these tests run in the background of a shell, it has all that they start ignore interrupts.
+WITH_INTERRUPTS = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("experiments.train", run_name="__main__", alter_sys=True)
+"""
+
 ARGUMENTS: Any = {"seeds": (3, 5), "lr_init": [0.02, 0.1, 0.2], **FAST}
 
 
@@ -86,7 +93,7 @@ def test_states_inside_tasks_are_kept_as_often_as_asked(tmp_path: pathlib.Path) 
 
 def started(workdir: pathlib.Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "experiments.train", *LONG, f"--workdir={workdir}"],
+        [sys.executable, "-c", WITH_INTERRUPTS, *LONG, f"--workdir={workdir}"],
         cwd=ROOT,
         env=quick_environment(),
         stderr=subprocess.PIPE,
