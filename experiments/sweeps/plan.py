@@ -111,5 +111,5 @@ def _num_bytes(tree: object) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-_PROGRAM_BYTES = 5 * 2**28
-"""What Python, JAX and a program take, with what it keeps while it runs: 0.8 to 1.2 GiB were measured on CPU."""
+_PROGRAM_BYTES = 3 * 2**29
+"""What Python, JAX and a program take, with what it keeps while it runs: 0.8 to 1.4 GiB were measured on CPU."""

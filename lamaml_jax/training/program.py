@@ -20,7 +20,7 @@ Probe: TypeAlias = Callable[[Seed, Stream, State, jax.Array, jax.Array], dict[st
 """`probe(seed, stream, state, images, task) -> values by name` of one run, inside a compiled program."""
 
 # XLA on CPU keeps some 30 kB per update of an MLP until a call returns.
-_BATCHES_PER_CALL = 1000
+_BATCHES_PER_CALL = 2000
 
 
 class Clock(dict[str, float]):
