@@ -45,7 +45,8 @@ def main(argv: Sequence[str]) -> None:
         runs = [(config, root / config.learner) for config in configs]
         configs[0].make_benchmark(dataset)
         names, seeds = [config.learner for config in configs], list(configs[0].seeds)
-        about = folder.About("alignment", configs[0].benchmark, names, seeds, names, {})
+        settings = folder.settings_of(configs, dataset)
+        about = folder.About("alignment", configs[0].benchmark, names, seeds, names, {}, settings)
         with workdirs.reserve(runs, dataset):
             folder.begin(root, about)
             for config, workdir in runs:

@@ -55,7 +55,10 @@ def main(argv: Sequence[str]) -> None:
         )
         steps = equivalence.read_steps(_STEPS.value, config.stream["batch_size"])
         root, dataset = options.workdir(), options.dataset(config.dataset)
-        about = folder.About("equivalence", config.benchmark, learners, list(config.seeds), [], {})
+        settings = folder.settings_of([config], dataset, inner_steps=steps)
+        about = folder.About(
+            "equivalence", config.benchmark, learners, list(config.seeds), [], {}, settings
+        )
         folder.begin(root, about)
         found = equivalence.measure(config, dataset, steps)
         workdirs.write_json(root / equivalence.FILE, found)

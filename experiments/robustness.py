@@ -48,11 +48,20 @@ def main(argv: Sequence[str]) -> None:
         presets = [_preset(learner) for learner in learners]
         wanted = {preset.learner: _request(preset) for preset in presets}
         root, dataset = options.workdir(), options.dataset(presets[0].dataset)
+        configs = [request.configs[0] for request in wanted.values()]
+        settings = folder.settings_of(configs, dataset, points=_POINTS.value)
+        about = folder.About(
+            analysis="robustness",
+            benchmark=configs[0].benchmark,
+            learners=learners,
+            seeds=list(configs[0].seeds),
+            folders=learners,
+            options={"grid_size": _GRID_SIZE.value},
+            settings=settings,
+        )
+        folder.check(root, about)
         for request in wanted.values():
-            command.check_data(request, dataset)
-        seeds = list(wanted[learners[0]].configs[0].seeds)
-        about = folder.About("robustness", presets[0].benchmark, learners, seeds, learners, {})
-        about.options["grid_size"] = _GRID_SIZE.value
+            command.check(request, dataset)
         folder.begin(root, about)
         for learner, request in wanted.items():
             sweep = command.perform(request, dataset)

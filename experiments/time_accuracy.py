@@ -51,13 +51,20 @@ def main(argv: Sequence[str]) -> None:
         wanted = {learner: _request(learner) for learner in learners}
         first = wanted[learners[0]]
         root, dataset = options.workdir(), options.dataset(first.configs[0].dataset)
-        for request in wanted.values():
-            command.check_data(request, dataset)
-        config = first.configs[0]
+        configs = [request.configs[0] for request in wanted.values()]
+        settings = folder.settings_of(configs, dataset, passes=list(first.axes[0].values))
         about = folder.About(
-            "time_accuracy", config.benchmark, learners, list(config.seeds), learners, {}
+            analysis="time_accuracy",
+            benchmark=configs[0].benchmark,
+            learners=learners,
+            seeds=list(configs[0].seeds),
+            folders=learners,
+            options={"left_out": left_out},
+            settings=settings,
         )
-        about.options["left_out"] = left_out
+        folder.check(root, about)
+        for request in wanted.values():
+            command.check(request, dataset)
         folder.begin(root, about)
         curves = {name: _curve(request, dataset) for name, request in wanted.items()}
         workdirs.write_json(root / time_accuracy.FILE, time_accuracy.costs(curves))

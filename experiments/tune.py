@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
         wanted = [_request(learner) for learner in options.learners([])]
         dataset = options.dataset(wanted[0].configs[0].dataset)
         for request in wanted:
-            command.check_data(request, dataset)
+            command.check(request, dataset)
         for request in wanted:
             command.show(request, command.perform(request, dataset))
 

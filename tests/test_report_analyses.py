@@ -3,6 +3,7 @@
 import json
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
@@ -137,7 +138,7 @@ def test_damaged_analysis_is_named_and_the_others_shown(
 
 def test_unfinished_analysis_is_named(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
     copy = pathlib.Path(shutil.copytree(root / "robustness", tmp_path / "copy"))
-    folder.begin(copy, folder.read(copy)._replace(finished=False))
+    workdirs.write_json(copy / folder.FILE, folder.read(copy)._replace(finished=False)._asdict())
     with pytest.raises(ValueError, match="holds an analysis of robustness that is not finished"):
         runs.read(runs.find([copy]))
     (copy / folder.FILE).write_text('{"analysis": "robust')
@@ -154,3 +155,43 @@ def test_folder_of_another_analysis_is_refused(
         run_script(equivalence, *TINY, ONE, f"--workdir={path}")
     assert f"{str(path)!r}, which holds an analysis of alignment" in capsys.readouterr().err
     assert folder.read(path).finished
+
+
+CHANGES = [
+    (alignment, "--num_tasks=2", "num_tasks (3, now 2)"),
+    (alignment, "--num_seeds=1", "seeds ([0, 1], now [0])"),
+    (equivalence, "--benchmark=mnist_permutations", "benchmark (mnist_rotations, now mnist_perm"),
+    (equivalence, "--inner_steps=1", "inner_steps ([1, 2], now [1])"),
+    (robustness, "--num_tasks=2", "num_tasks (3, now 2)"),
+    (robustness, "--learner=la_maml", "learners (['c_maml'], now ['la_maml'])"),
+    (robustness, "--points=3", "points (2, now 3)"),
+    (time_accuracy, "--passes=1,3", "passes (['1', '2'], now ['1', '3'])"),
+]
+
+
+@pytest.mark.parametrize(("script", "change", "named"), CHANGES, ids=lambda value: str(value)[:40])
+def test_other_settings_leave_a_finished_analysis_as_it_is(
+    script: types.ModuleType,
+    change: str,
+    named: str,
+    root: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = root / script.__name__.rpartition(".")[2]
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with pytest.raises(SystemExit):
+        run_script(script, *TINY, *ANALYSES[script], change, f"--workdir={path}")
+    said = capsys.readouterr().err
+    assert f"{str(path)!r}, which holds an analysis of {path.name} that differs in" in said
+    assert named in said
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
+def test_refused_sweep_leaves_its_analysis_finished(
+    root: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = pathlib.Path(shutil.copytree(root / "robustness", tmp_path / "copy"))
+    (copy / "c_maml" / "sweep.json").write_text("{}")
+    with pytest.raises(SystemExit):
+        run_script(robustness, *TINY, *ANALYSES[robustness], f"--workdir={copy}")
+    assert "holds another sweep" in capsys.readouterr().err and folder.read(copy).finished

@@ -255,7 +255,9 @@ def test_another_sweep_is_left_alone(
             "--num_seeds=2",
             f"--workdir={swept}",
         )
-    assert "holds another sweep" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "holds another sweep, that differs in" in said
+    assert "points ([['0.03'], ['0.1'], ['1e30']], now [['0.03'], ['0.2']])" in said
     assert (swept / "sweep.csv").read_bytes() == before
 
 

@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
-from experiments.runs import catalogue, workdirs
+from experiments.runs import catalogue, identity, workdirs
+from experiments.runs.config import Config
+from lamaml_jax.datasets import ImageDataset
 
 FILE = "analysis.json"
 
@@ -28,6 +30,7 @@ class About(NamedTuple):
         seeds: Of every run.
         folders: Names inside the folder.
         options: What else tells how to read it.
+        settings: Of `settings_of`.
         finished: Whether all of it is there.
     """
 
@@ -37,6 +40,7 @@ class About(NamedTuple):
     seeds: list[int]
     folders: list[str]
     options: dict[str, Any]
+    settings: dict[str, Any]
     finished: bool = False
 
 
@@ -64,20 +68,48 @@ class Part(NamedTuple):
     remarks: Sequence[str] = ()
 
 
-def begin(root: pathlib.Path, about: About) -> None:
-    """Say in its folder what an analysis will be of.
+def settings_of(
+    configs: Sequence[Config], dataset: ImageDataset | None, **more: Any
+) -> dict[str, Any]:
+    """Return all that determines what an analysis finds: settings by learner, the data, and `more` of its own."""
+    found = {config.learner: identity.describe(config, dataset) for config in configs}
+    of_learners = {learner: of["settings"] for learner, of in found.items()}
+    return {**of_learners, "data": found[configs[0].learner]["data"]["sha256"], **more}
+
+
+def check(root: pathlib.Path, about: About) -> None:
+    """Check that a folder holds no analysis yet, or this very one.
 
     Raises:
-        ValueError: The folder holds another analysis.
+        ValueError: It holds another analysis, or one with other settings.
     """
     path = root / FILE
-    if path.exists() and (found := _read(path).analysis) != about.analysis:
+    if not path.exists():
+        return
+    found = _read(path)
+    if found.analysis != about.analysis:
         raise ValueError(
-            f"workdir is {str(root)!r}, which holds an analysis of {found}; it must be a new folder, or one of "
-            f"{about.analysis}."
+            f"workdir is {str(root)!r}, which holds an analysis of {found.analysis}; it must be a new folder, or one "
+            f"of {about.analysis}."
         )
-    root.mkdir(parents=True, exist_ok=True)
-    workdirs.write_json(path, about._asdict())
+    if differing := _differences(found, about):
+        raise ValueError(
+            f"workdir is {str(root)!r}, which holds an analysis of {about.analysis} that differs in "
+            f"{', '.join(differing)}; it must be a new folder, or one of the same settings."
+        )
+
+
+def begin(root: pathlib.Path, about: About) -> None:
+    """Say in its folder what an analysis will be of; where this very analysis is finished, nothing changes.
+
+    Raises:
+        ValueError: As `check`.
+    """
+    check(root, about)
+    path = root / FILE
+    if not path.exists():
+        root.mkdir(parents=True, exist_ok=True)
+        workdirs.write_json(path, about._asdict())
 
 
 def show(root: pathlib.Path, about: About, parts: Sequence[Part]) -> None:
@@ -108,11 +140,28 @@ def read(root: pathlib.Path) -> About:
     return _read(root / FILE)
 
 
+def _differences(found: About, wanted: About) -> list[str]:
+    """Name what differs of two analyses, with both values; what only one of their learners has is not named."""
+    ours, theirs = (
+        json.loads(json.dumps(about._replace(finished=False, folders=[])._asdict()))
+        for about in (found, wanted)
+    )
+    whole = {f"settings.{learner}" for learner in (*found.learners, *wanted.learners)}
+    words = [
+        f"{name.rpartition('.')[2]} ({was}, now {now})"
+        for name, was, now in identity.differing(ours, theirs)
+        if name not in whole
+    ]
+    return list(dict.fromkeys(words))
+
+
 def _read(path: pathlib.Path) -> About:
     try:
         about = About(**json.loads(path.read_bytes()))
         lists = about.learners, about.seeds, about.folders
         if not all(isinstance(found, list) for found in lists):
+            raise ValueError
+        if not isinstance(about.settings, dict):
             raise ValueError
     except (OSError, ValueError, TypeError):
         raise ValueError(

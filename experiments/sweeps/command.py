@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from experiments.process import console, options
 from experiments.reporting.summary import title_of
 from experiments.reporting.tables import markdown
-from experiments.runs import catalogue, runner, workdirs
+from experiments.runs import catalogue, identity, runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config, setting_names
 from experiments.sweeps import results
@@ -28,6 +28,7 @@ FIRST_SEED = 100
 MEMORY_GB = 8.0
 """What one program may take, unless said otherwise, in GiB."""
 
+_FILE = "sweep.json"
 _SHOWN = 50
 
 
@@ -121,12 +122,13 @@ def check_report(wanted: Request, num_seeds: int) -> None:
         )
 
 
-def check_data(wanted: Request, dataset: ImageDataset | None) -> None:
-    """Check that these data have what every point needs.
+def check(wanted: Request, dataset: ImageDataset | None) -> None:
+    """Check that these data have what every point needs, and that the folder is free or holds this very sweep.
 
     Raises:
-        ValueError: They have not.
+        ValueError: They have not, or it holds something else.
     """
+    _check_folder(wanted)
     streams = {json.dumps(config.stream, sort_keys=True): config for config in wanted.configs}
     for config in streams.values():
         config.make_benchmark(dataset)
@@ -143,9 +145,11 @@ def perform(wanted: Request, dataset: ImageDataset | None, memory_gb: float = ME
     Raises:
         ValueError: The folder holds something else, or a point does not fit the data or the memory.
     """
-    check_data(wanted, dataset)
+    check(wanted, dataset)
     units = plan(wanted.configs, dataset, wanted.folder / "units", memory_gb)
-    _claim(wanted)
+    if not (wanted.folder / _FILE).exists():
+        wanted.folder.mkdir(parents=True, exist_ok=True)
+        workdirs.write_json(wanted.folder / _FILE, _description(wanted))
     minutes = options.CHECKPOINT_MINUTES.value
     with workdirs.reserve([(unit.config, unit.folder) for unit in units], dataset):
         for unit in units:
@@ -201,22 +205,23 @@ def title(wanted: Request) -> str:
     return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds} seeds, {split} data"
 
 
-def _claim(wanted: Request) -> None:
-    """Write sweep.json, or check that this very sweep is there."""
-    described = json.loads(json.dumps(_description(wanted)))
-    path = wanted.folder / "sweep.json"
+def _check_folder(wanted: Request) -> None:
+    path = wanted.folder / _FILE
     if not path.exists():
-        wanted.folder.mkdir(parents=True, exist_ok=True)
-        workdirs.write_json(path, described)
         return
     try:
         found = json.loads(path.read_bytes())
     except ValueError:
         found = None
+    described = json.loads(json.dumps(_description(wanted)))
     if found != described:
+        differing = [
+            f"{name.rpartition('.')[2]} ({was}, now {now})"
+            for name, was, now in identity.differing(found or {}, described)
+        ]
         raise ValueError(
-            f"workdir is {str(wanted.folder)!r}, which holds another sweep; it must be a new folder, or that of the "
-            "same sweep."
+            f"workdir is {str(wanted.folder)!r}, which holds another sweep, that differs in {', '.join(differing)}; it "
+            "must be a new folder, or that of the same sweep."
         )
 
 
