@@ -28,9 +28,15 @@ from experiments.runs.making import make_config
 from experiments.sweeps import command
 from lamaml_jax import hyper
 
-_POINTS = flags.DEFINE_integer("points", 8, "Values of each rate on its own", lower_bound=2)
+_POINTS = flags.DEFINE_integer(
+    "points", 8, "Values of each rate on its own", lower_bound=2, upper_bound=1_000
+)
 _GRID_SIZE = flags.DEFINE_integer(
-    "grid_size", 6, "Values of each rate in the grids; 0 leaves them out", lower_bound=0
+    "grid_size",
+    6,
+    "Values of each rate in the grids; 0 leaves them out",
+    lower_bound=0,
+    upper_bound=80,
 )
 
 

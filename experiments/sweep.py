@@ -23,6 +23,7 @@ from absl import app, flags
 
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table
+from experiments.runs.making import integer_names
 from experiments.sweeps import command, grid
 
 _GRID = flags.DEFINE_multi_string(
@@ -56,9 +57,7 @@ def main(argv: Sequence[str]) -> None:
         learners = options.learners(["la_maml"])
         if len(learners) > 1:
             raise ValueError(f"learner is {','.join(learners)!r}; a sweep is of one learner.")
-        wanted = command.request(
-            learners[0], *_points(), options.workdir(), num_seeds=3, many=_YES.value
-        )
+        wanted = command.request(learners[0], *_points(learners[0]), options.workdir(), num_seeds=3)
         report_seeds = _REPORT_SEEDS.value if _REPORT_BEST.value else 0
         command.check_report(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0].dataset)
@@ -71,12 +70,14 @@ def main(argv: Sequence[str]) -> None:
         print(f"Written: {wanted.folder}/sweep.csv, ranking.csv, best.json, sweep.png")
 
 
-def _points() -> tuple[list[grid.Axis], list[grid.Point]]:
-    axes = [grid.parse(text) for text in _GRID.value]
+def _points(learner: str) -> tuple[list[grid.Axis], list[grid.Point]]:
+    many = _YES.value
+    axes = [grid.parse(text, many=many) for text in _GRID.value]
     if _RANDOM.value is None or not axes:
-        return axes, grid.product(axes) if axes else []
+        return axes, grid.product(axes, many=many) if axes else []
     first = command.FIRST_SEED if options.SEED.value is None else options.SEED.value
-    return axes, grid.random(axes, _RANDOM.value, first)
+    integers = integer_names(options.benchmark(), learner, options.NETWORK.value)
+    return axes, grid.random(axes, _RANDOM.value, first, integers=integers, many=many)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def _preset(learner: str) -> Config:
 
 def _request(learner: str) -> command.Request:
     name = "epochs" if options.PROTOCOL.value == "multi" else "glances"
-    axis = grid.listed(name, _PASSES.value)
+    axis = grid.listed(name, _PASSES.value, f"passes is {','.join(_PASSES.value)!r}")
     points = grid.product([axis])
     return command.request(
         learner, [axis], points, options.workdir() / catalogue.short(learner), num_seeds=3

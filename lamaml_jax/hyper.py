@@ -93,6 +93,11 @@ def is_float(factory: Callable[..., Any], name: str) -> bool:
     return _range(_kinds(factory).get(name)) is not None
 
 
+def is_integer(factory: Callable[..., Any], name: str) -> bool:
+    """Return whether a keyword of a factory is an integer, or one or None."""
+    return int in _union(_kinds(factory).get(name))
+
+
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """Return the sentence that says `name` is unknown, with the nearest known names."""
     known = list(known)

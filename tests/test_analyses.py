@@ -219,6 +219,16 @@ def test_accuracy_is_shown_against_both_costs(
     assert "| ER | 1 |" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("passes", ["", "1,1", "1,", "1,01"])
+def test_passes_are_numbers_that_differ(
+    passes: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(time_accuracy, *TINY[:3], f"--passes={passes}", f"--workdir={tmp_path / 'x'}")
+    assert f"passes is {passes!r}; its values must be one or more" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
 def test_learners_that_are_not_told_the_task_are_left_out_by_name(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

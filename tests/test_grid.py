@@ -1,7 +1,10 @@
 """The axes of a sweep, as they are written."""
 
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import qmc
 
 from experiments.sweeps import grid
 
@@ -36,6 +39,10 @@ def test_numbers_that_are_listed_are_drawn_on_their_scale(text: str, scale: str)
         ("=1", "must be name=a,b,c"),
         ("lr=1,,2", "none empty"),
         ("lr=1,1", "different from each other"),
+        ("lr=0.1,0.1000", "different from each other"),
+        ("lr=1e-1,0.1", "different from each other"),
+        ("lr=0.1:0.1000001:lin5", "different from each other"),
+        ("lr=0.1:0.2:lin" + "9" * 5000, "name=low:high:logN"),
         ("lr=0.1:0.2", "name=low:high:logN"),
         ("lr=0.1:0.2:8", "name=low:high:logN"),
         ("lr=0.1:0.2:log-3", "name=low:high:logN"),
@@ -63,6 +70,54 @@ def test_a_range_without_a_number_is_for_random_points_only() -> None:
     with pytest.raises(ValueError, match="random must be given"):
         grid.product([axis])
     assert len(grid.random([axis], 3, seed=0)) == 3
+
+
+def test_values_of_a_list_must_be_there() -> None:
+    with pytest.raises(ValueError, match="passes is ''; its values must be one or more"):
+        grid.listed("glances", [], "passes is ''")
+
+
+@pytest.mark.parametrize("count", ["lin100000000", "log100000000"])
+def test_too_many_points_are_refused_before_any_is_made(
+    count: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def made(*arguments: object) -> None:
+        raise AssertionError(arguments)
+
+    for module, name in (
+        (np, "linspace"),
+        (np, "geomspace"),
+        (itertools, "product"),
+        (qmc, "Sobol"),
+    ):
+        monkeypatch.setattr(module, name, made)
+    axes = [grid.listed(name, [str(i) for i in range(300)]) for name in "abc"]
+    for many in (False, True):
+        with pytest.raises(ValueError, match="grid has 100,000,000 points; .* 1,000,000 at most"):
+            grid.parse(f"lr=0.1:0.2:{count}", many=many)
+        with pytest.raises(ValueError, match="grid has 27,000,000 points; .* 1,000,000 at most"):
+            grid.product(axes, many=many)
+        with pytest.raises(ValueError, match="grid has 2,000,000,000 points; .* 1,000,000 at most"):
+            grid.random(axes, 2_000_000_000, seed=0, many=many)
+    with pytest.raises(ValueError, match="grid has 90,000 points, more than 10,000; pass --yes"):
+        grid.product(axes[:2])
+    with pytest.raises(ValueError, match="grid has 10,001 points, more than 10,000; pass --yes"):
+        grid.random(axes, 10_001, seed=0)
+
+
+def test_more_points_than_usual_can_be_meant() -> None:
+    axis = grid.parse("lr=0.1:0.2:lin10001", many=True)
+    assert len(grid.product([axis], many=True)) == 10_001
+    assert len(grid.random([axis], 10_001, seed=0, many=True)) > 9_900  # of six digits each
+
+
+def test_random_integers_are_rounded_and_each_point_is_drawn_once() -> None:
+    axes = [grid.parse("memory=10:1000:log"), grid.parse("lr=0.01:0.1:log")]
+    points = grid.random(axes, 16, seed=0, integers={"memory"})
+    assert all(memory.isdecimal() and 10 <= int(memory) <= 1000 for memory, _ in points)
+    assert len(points) == 16 and not any(lr.isdecimal() for _, lr in points)
+    few = grid.random([grid.parse("glances=1:3:lin")], 16, seed=0, integers={"glances"})
+    assert sorted(few) == [("1",), ("2",), ("3",)]
 
 
 def test_an_axis_stands_once() -> None:

@@ -217,6 +217,7 @@ def test_where_every_point_diverged_there_is_no_best(tmp_path: pathlib.Path) -> 
         (["--grid=glances=1:2:log3"], "glances is '1.41421'; it must be an integer"),
         (["--grid=lr_init=0.1,0.2", "--set=lr_init=0.3"], "lr_init is what the grid is over"),
         (["--grid=lr_init=0.1:0.2:lin10001"], "10,001 points, more than 10,000; pass --yes"),
+        (["--grid=memory=10:900:log", "--random=8", "--set=memory=5"], "memory is what the grid"),
         (
             ["--grid=lr_init=0.1,0.2", "--report_best", "--seed=3"],
             "seed is 3; it must be 5 or more",

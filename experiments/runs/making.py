@@ -109,6 +109,12 @@ def setting_names(benchmark: str, learner: str, architecture: str | None = None)
     return [name for factory in factories for name in hyper.names(factory)]
 
 
+def integer_names(benchmark: str, learner: str, architecture: str | None = None) -> set[str]:
+    """Return those of `setting_names` whose values are integers."""
+    factories = _factories(benchmark, learner, architecture).values()
+    return {n for f in factories for n in hyper.names(f) if hyper.is_integer(f, n)}
+
+
 def _parse_assignments(
     what: str, factories: Mapping[str, Callable[..., Any]], assignments: Iterable[str]
 ) -> dict[str, dict[str, Any]]:

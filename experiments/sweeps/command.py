@@ -16,7 +16,7 @@ from experiments.runs import catalogue, identity, runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config, setting_names
 from experiments.sweeps import results
-from experiments.sweeps.grid import MANY_POINTS, Axis, Point
+from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.plan import plan
 from experiments.sweeps.results import Sweep
 from lamaml_jax import hyper
@@ -55,7 +55,6 @@ def request(
     folder: pathlib.Path,
     *,
     num_seeds: int,
-    many: bool = False,
 ) -> Request:
     """Return a sweep as the flags describe it, checked before anything runs.
 
@@ -65,7 +64,6 @@ def request(
         points: Their values.
         folder: For the sweep.
         num_seeds: S, unless the flags say otherwise.
-        many: Whether there may be more points than usual.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument.
@@ -84,10 +82,6 @@ def request(
     for text in options.SET.value:
         if (name := text.partition("=")[0]) in [axis.name for axis in axes]:
             raise ValueError(f"set is {text!r}; {name} is what the grid is over.")
-    if len(points) > MANY_POINTS and not many:
-        raise ValueError(
-            f"grid has {len(points):,} points, more than {MANY_POINTS:,}; pass --yes if that is meant."
-        )
     seeds = options.seeds(options.num_seeds(num_seeds), FIRST_SEED)
     names = [axis.name for axis in axes]
     configs = [
