@@ -47,6 +47,7 @@ def main(argv: Sequence[str]) -> None:
         names, seeds = [config.learner for config in configs], list(configs[0].seeds)
         settings = folder.settings_of(configs, dataset)
         about = folder.About("alignment", configs[0].benchmark, names, seeds, names, {}, settings)
+        folder.check(root, about)
         with workdirs.reserve(runs, dataset):
             folder.begin(root, about)
             for config, workdir in runs:
