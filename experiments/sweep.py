@@ -32,11 +32,6 @@ _GRID = flags.DEFINE_multi_string(
 _RANDOM = flags.DEFINE_integer(
     "random", None, "Draw this many points of a Sobol sequence from the axes, not their product"
 )
-_MEMORY_GB = flags.DEFINE_float(
-    "memory_gb",
-    command.MEMORY_GB,
-    "GiB that one program may take; more runs than fit are taken in parts",
-)
 _YES = flags.DEFINE_bool("yes", False, f"Sweep over more than {grid.MANY_POINTS:,} points")
 _REPORT_BEST = flags.DEFINE_bool(
     "report_best", False, "Run the best point on test data, with seeds 0 to 4 (see --report_seeds)"
@@ -61,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         report_seeds = _REPORT_SEEDS.value if _REPORT_BEST.value else 0
         command.check_report(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0].dataset)
-        sweep = command.perform(wanted, dataset, _MEMORY_GB.value)
+        sweep = command.perform(wanted, dataset)
         command.show(wanted, sweep)
         if report_seeds:
             summary = command.report_best(wanted, sweep, dataset, report_seeds)

@@ -3,6 +3,7 @@
 import csv
 import json
 import pathlib
+import types
 from typing import Any
 
 import jax
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from running import run_script, run_train
 
-from experiments import sweep, tune
+from experiments import robustness, sweep, time_accuracy, tune
 from experiments.presets.grids import GRIDS
 from experiments.runs import workdirs
 from experiments.runs.config import Config
@@ -260,6 +261,55 @@ def test_another_sweep_is_left_alone(
     assert "holds another sweep, that differs in" in said
     assert "points ([['0.03'], ['0.1'], ['1e30']], now [['0.03'], ['0.2']])" in said
     assert (swept / "sweep.csv").read_bytes() == before
+
+
+def test_memory_stays_the_same_in_a_folder(
+    swept: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = {path: path.stat().st_mtime_ns for path in swept.rglob("*")}
+    flags = (*TINY, "--learner=online", "--grid=lr=0.03,0.1,1e30", "--num_seeds=2")
+    for size, reason in (
+        ("4", "memory_gb is 4; it must stay 8.0"),
+        ("inf", "memory_gb is inf; it must be a finite number above 0"),
+        ("0", "memory_gb is 0; it must be a finite number above 0"),
+    ):
+        with pytest.raises(SystemExit):
+            run_script(sweep, *flags, f"--memory_gb={size}", f"--workdir={swept}")
+        assert reason in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in swept.rglob("*")} == before
+
+
+def test_folder_of_an_earlier_version_goes_on(
+    swept: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = swept / "sweep.json"
+    described = json.loads(path.read_text())
+    del described["memory_gb"]
+    path.write_text(json.dumps(described))
+    flags = (*TINY, "--learner=online", "--grid=lr=0.03,0.1,1e30", "--num_seeds=2")
+    run_script(sweep, *flags, f"--workdir={swept}")
+    assert "| 1e30 |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"),
+    [
+        (tune, ("--learner=iid",)),
+        (robustness, ("--learner=c_maml",)),
+        (time_accuracy, ("--learner=er",)),
+    ],
+)
+def test_every_sweeping_script_keeps_within_the_memory(
+    script: types.ModuleType,
+    flags: tuple[str, ...],
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "runs"
+    with pytest.raises(SystemExit):
+        run_script(script, *TINY, *flags, "--memory_gb=0.5", f"--workdir={folder}")
+    assert "memory_gb is 0.5; it must be more for" in capsys.readouterr().err
+    assert not folder.exists()
 
 
 # The committed grids.

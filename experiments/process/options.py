@@ -1,5 +1,6 @@
 """The flags that scripts share: which stream of tasks and network, how many seeds, which data, and where results go."""
 
+import math
 import pathlib
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -61,6 +62,11 @@ SEMANTICS = flags.DEFINE_enum(
     "released",
     ["released", "paper"],
     "Whose reading of the method: the authors' code's, or the text's",
+)
+MEMORY_GB = flags.DEFINE_float(
+    "memory_gb",
+    8.0,
+    "Sweeps: GiB that one program may take; more runs than fit are taken in parts",
 )
 SET = flags.DEFINE_multi_string(
     "set",
@@ -199,6 +205,18 @@ def seeds(number: int, first: int) -> tuple[int, ...]:
     if not 0 <= first <= 2**32 - number:
         raise ValueError(f"seed is {first}; it must be in [0, 2**32 - num_seeds].")
     return tuple(range(first, first + number))
+
+
+def memory_gb() -> float:
+    """Return how much memory a program may take, in GiB.
+
+    Raises:
+        ValueError: It is no finite number above 0.
+    """
+    size = MEMORY_GB.value
+    if not 0 < size < math.inf:
+        raise ValueError(f"memory_gb is {size:g}; it must be a finite number above 0.")
+    return size
 
 
 def settings() -> dict[str, Any]:

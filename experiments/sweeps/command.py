@@ -17,16 +17,13 @@ from experiments.runs.config import Config
 from experiments.runs.making import make_config, setting_names
 from experiments.sweeps import results
 from experiments.sweeps.grid import Axis, Point
-from experiments.sweeps.plan import plan
+from experiments.sweeps.plan import Unit, plan
 from experiments.sweeps.results import Sweep
 from lamaml_jax import hyper
 from lamaml_jax.datasets import ImageDataset
 
 FIRST_SEED = 100
 """Of the seeds that choose, which are others than those reported."""
-
-MEMORY_GB = 8.0
-"""What one program may take, unless said otherwise, in GiB."""
 
 _FILE = "sweep.json"
 _SHOWN = 50
@@ -40,12 +37,14 @@ class Request(NamedTuple):
         points: Their values.
         configs: One per point.
         folder: Of the sweep.
+        memory_gb: What one program may take, in GiB.
     """
 
     axes: Sequence[Axis]
     points: Sequence[Point]
     configs: Sequence[Config]
     folder: pathlib.Path
+    memory_gb: float
 
 
 def request(
@@ -96,7 +95,7 @@ def request(
     ]
     for config in configs:
         config.require_task_ids()
-    return Request(axes, points, configs, folder)
+    return Request(axes, points, configs, folder, options.memory_gb())
 
 
 def check_report(wanted: Request, num_seeds: int) -> None:
@@ -116,31 +115,30 @@ def check_report(wanted: Request, num_seeds: int) -> None:
         )
 
 
-def check(wanted: Request, dataset: ImageDataset | None) -> None:
-    """Check that these data have what every point needs, and that the folder is free or holds this very sweep.
+def check(wanted: Request, dataset: ImageDataset | None) -> list[Unit]:
+    """Return the units that run a sweep, once data, memory and folder are checked; nothing is written.
 
     Raises:
-        ValueError: They have not, or it holds something else.
+        ValueError: The data or the memory are not enough for a point, or the folder holds something else.
     """
     _check_folder(wanted)
     streams = {json.dumps(config.stream, sort_keys=True): config for config in wanted.configs}
     for config in streams.values():
         config.make_benchmark(dataset)
+    return plan(wanted.configs, dataset, wanted.folder / "units", wanted.memory_gb)
 
 
-def perform(wanted: Request, dataset: ImageDataset | None, memory_gb: float = MEMORY_GB) -> Sweep:
+def perform(wanted: Request, dataset: ImageDataset | None) -> Sweep:
     """Run a sweep, or go on with it, and write and draw what it measured.
 
     Args:
         wanted: The sweep.
         dataset: The images.
-        memory_gb: As for `plan`.
 
     Raises:
         ValueError: The folder holds something else, or a point does not fit the data or the memory.
     """
-    check(wanted, dataset)
-    units = plan(wanted.configs, dataset, wanted.folder / "units", memory_gb)
+    units = check(wanted, dataset)
     if not (wanted.folder / _FILE).exists():
         wanted.folder.mkdir(parents=True, exist_ok=True)
         workdirs.write_json(wanted.folder / _FILE, _description(wanted))
@@ -207,11 +205,18 @@ def _check_folder(wanted: Request) -> None:
         found = json.loads(path.read_bytes())
     except ValueError:
         found = None
+    found = found if isinstance(found, dict) else {}
     described = json.loads(json.dumps(_description(wanted)))
+    found = {"memory_gb": wanted.memory_gb} | found  # which earlier versions did not write
+    if described == found | {"memory_gb": wanted.memory_gb} != found:
+        raise ValueError(
+            f"memory_gb is {wanted.memory_gb:g}; it must stay {found['memory_gb']} in {str(wanted.folder)!r}, whose "
+            "points it has divided into the parts that are kept there."
+        )
     if found != described:
         differing = [
             f"{name.rpartition('.')[2]} ({was}, now {now})"
-            for name, was, now in identity.differing(found or {}, described)
+            for name, was, now in identity.differing(found, described)
         ]
         raise ValueError(
             f"workdir is {str(wanted.folder)!r}, which holds another sweep, that differs in {', '.join(differing)}; it "
@@ -226,4 +231,5 @@ def _description(wanted: Request) -> dict[str, Any]:
         "axes": [axis._asdict() for axis in wanted.axes],
         "points": [list(point) for point in wanted.points],
         "settings": common,
+        "memory_gb": wanted.memory_gb,
     }
