@@ -99,6 +99,10 @@ def test_robustness_runs_all_points_as_one_program(
     )
     printed = capsys.readouterr().out
     assert "| α (inner_lr) |" in printed and "| β (outer_lr) |" in printed
+    assert "mnist_rotations, 1 seed." in printed
+    with (tmp_path / "c_maml_grid.csv").open() as file:
+        cells = [row[1:] for row in csv.reader(file)][1:]
+    assert len(cells) == 2 and all(float(cell) >= 0 for row in cells for cell in row)
     assert len(list((tmp_path / "c_maml" / "units").iterdir())) == 1
     assert {path.name for path in tmp_path.glob("*.png")} == {"c_maml_rates.png", "c_maml_grid.png"}
     assert set(json.loads((tmp_path / "c_maml.json").read_text())["rates"]) == {
@@ -216,6 +220,7 @@ def test_accuracy_is_shown_against_both_costs(
     assert (once["glances"], twice["glances"]) == ("1", "2")
     assert int(twice["example-gradients"]) == 2 * int(once["example-gradients"]) > 0
     assert float(once["train seconds"]) > 0 and (tmp_path / "time_accuracy.png").exists()
+    assert float(once["RA"]) > 0 and "±" not in once["RA"]  # of one seed
     assert "| ER | 1 |" in capsys.readouterr().out
 
 

@@ -197,6 +197,11 @@ def test_points_at_which_a_seed_diverged_come_last() -> None:
     assert table[3][:2] == ["0.2", "seed 101 diverged"]
 
 
+def test_single_seed_has_no_spread() -> None:
+    found = measured([[50.0], [60.0]])._replace(seeds=(100,))
+    assert found.table()[1:] == [["0.2", "60.00", "0.00", "0.00"], ["0.1", "50.00", "0.00", "0.00"]]
+
+
 def test_where_every_point_diverged_there_is_no_best(tmp_path: pathlib.Path) -> None:
     results.write(tmp_path, measured([[np.nan, 3.0]]))
     best = json.loads((tmp_path / "best.json").read_text())

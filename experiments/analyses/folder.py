@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from experiments.reporting import tables
 from experiments.reporting.pictures import draw_anew
+from experiments.reporting.summary import seeds_in_words
 from experiments.runs import catalogue, identity, workdirs
 from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset
@@ -114,7 +115,7 @@ def begin(root: pathlib.Path, about: About) -> None:
 
 def show(root: pathlib.Path, about: About, parts: Sequence[Part]) -> None:
     """Print parts of an analysis, and write and draw them."""
-    seeds = f"{len(about.seeds)} seed{'' if len(about.seeds) == 1 else 's'}"
+    seeds = seeds_in_words(len(about.seeds))
     for part in parts:
         title = f"{part.title}, {catalogue.short(about.benchmark)}, {seeds}"
         tables.write(root / f"{part.name}.csv", part.table)

@@ -13,7 +13,7 @@ from scipy.stats import spearmanr
 
 from experiments.analyses.folder import About, Part
 from experiments.reporting import sweep_figures
-from experiments.reporting.summary import title_of
+from experiments.reporting.summary import in_words, spread, title_of
 from experiments.runs.config import Config
 from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.results import Sweep, load
@@ -115,8 +115,8 @@ def numbers(learner: str, sweep: Sweep, grid_size: int) -> dict[str, Any]:
 
 def table(found: Mapping[str, Any]) -> list[list[str]]:
     """Return what `numbers` found of the rates as a table."""
-    spread = ["range of RA over [0.001, 0.3]", "over [0.003, 0.3]"]
-    rows = [["rate", *spread, "best at", "rank correlation", "diverged at"]]
+    ranges = ["range of RA over [0.001, 0.3]", "over [0.003, 0.3]"]
+    rows = [["rate", *ranges, "best at", "rank correlation", "diverged at"]]
     for name, rate in found["rates"].items():
         numbers = [rate[key] for key in ("range", "range_two_orders", "best", "rank_correlation")]
         cells = ["–" if number is None else f"{number:.3g}" for number in numbers]
@@ -178,9 +178,9 @@ def _grid_part(
     measured: np.ndarray,
     seeds: Sequence[int],
 ) -> Part:
-    mean, std = measured.mean(axis=2), measured.std(axis=2)
+    mean, std = measured.mean(axis=2), spread(measured)
     cells = [
-        ["diverged" if np.isnan(m) else f"{m:.2f} ± {s:.2f}" for m, s in zip(*of, strict=True)]
+        ["diverged" if np.isnan(m) else in_words(m, s) for m, s in zip(*of, strict=True)]
         for of in zip(mean, std, strict=True)
     ]
     shown, remarks = [f"{float(value):.3g}" for value in values], []

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from experiments.reporting import drawing
+from experiments.reporting.summary import in_words, spread
 from lamaml_jax import metrics
 
 _PAPER: dict[str, Any] = {
@@ -113,7 +114,8 @@ def _bars(ax: Axes, values: Mapping[str, np.ndarray], paper: Mapping[str, float]
     """Draw one bar per label, from the top down, with the paper's value as a diamond."""
     for row, (label, per_seed) in enumerate(values.items()):
         mean, std = per_seed.mean(), per_seed.std()
-        text = "undefined" if np.isnan(mean) else f"{mean:.1f} ± {std:.1f}".replace("-", "−")
+        words = in_words(mean, spread(per_seed), ".1f").replace("-", "−")
+        text = "undefined" if np.isnan(mean) else words
         if not np.isnan(mean):
             ax.barh(
                 row,

@@ -109,6 +109,24 @@ def seeds_in_words(number: int) -> str:
     return "1 seed" if number == 1 else f"{number} seeds"
 
 
+def in_words(mean: float | None, std: float | None, form: str = ".2f") -> str:
+    """Return a mean ± standard deviation, a mean alone where there is no spread, a dash where there is no mean."""
+    if mean is None or math.isnan(mean):
+        return "–"
+    text = format(mean, form)
+    return text if std is None or math.isnan(std) else f"{text} ± {std:{form}}"
+
+
+def spread(values: np.ndarray, axis: int = -1) -> Any:
+    """Return the standard deviation over seeds (divided by S), NaN of a single one, which has none."""
+    return np.where(values.shape[axis] > 1, values.std(axis=axis), np.nan)
+
+
+def is_alone(summary: Mapping[str, Any]) -> bool:
+    """Return whether a summary's numbers are of one seed, and have no spread."""
+    return summary.get("num_seeds", 0) - len(summary.get("diverged_seeds", ())) == 1
+
+
 def title(config: Config) -> str:
     """Return the line above a run's figures."""
     return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds_in_words(len(config.seeds))}"
@@ -167,7 +185,7 @@ def inside_table(summaries: Sequence[Mapping[str, Any]]) -> str:
 
 def _plus_minus(values: Mapping[str, Any], name: str) -> str:
     mean, std = values.get(f"{name}_mean"), values.get(f"{name}_std")
-    return "–" if mean is None else f"{mean:.2f} ± {std:.2f}"
+    return in_words(mean, None if is_alone(values) else std)
 
 
 def _defined(value: float) -> float | None:

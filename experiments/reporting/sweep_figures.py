@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.reporting.drawing import COLORS, MARKERS, ON_MAP, subplots
+from experiments.reporting.summary import in_words
+from experiments.sweeps.grid import number
 
 LABEL = "retained accuracy RA (%)"
 _DARK = 0.45  # the share of viridis, from below, on which white reads better than black
@@ -92,7 +94,7 @@ def plot_heat_map(
         rows: The first axis's name and values `[R]`, drawn upwards.
         columns: The second axis's `[C]`.
         mean: `[R, C]`, NaN where a run diverged.
-        std: `[R, C]`.
+        std: `[R, C]`, NaN of a single seed.
         title: Stands above the picture.
 
     Returns:
@@ -113,7 +115,7 @@ def plot_heat_map(
             ax.text(c, r, "×", color=ON_MAP[1], ha="center", va="center", fontsize=14)
             continue
         color = ON_MAP[int(value >= low + _DARK * (high - low))]
-        text = f"{value:.1f}" if shape[1] > 6 else f"{value:.1f} ± {std[r, c]:.1f}"
+        text = in_words(float(value), None if shape[1] > 6 else float(std[r, c]), ".1f")
         ax.text(c, r, text, color=color, ha="center", va="center", fontsize=8)
     if np.isfinite(mean).any():
         r, c = np.unravel_index(np.nanargmax(mean), shape)
@@ -183,7 +185,5 @@ def _set_axis(ax: Axes, scale: str, words: Sequence[str]) -> None:
 
 def _short(value: str) -> str:
     """Return a number in three digits, or a word as it is."""
-    try:
-        return f"{float(value):.3g}"
-    except ValueError:
-        return value
+    found = number(value)
+    return value if found is None else f"{found:.3g}"

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from experiments.reporting import sweep_figures
 from experiments.reporting.pictures import draw_anew
+from experiments.reporting.summary import spread
 from experiments.sweeps.results import Sweep
 
 
@@ -54,7 +55,7 @@ def plot(sweep: Sweep, title: str, *, narrow: bool = False) -> Figure:
     for i, (row, column) in enumerate(sweep.points):
         if whole[i]:
             cell = rows.index(row), across.index(column)
-            mean[cell], std[cell] = values[i].mean(), values[i].std()
+            mean[cell], std[cell] = values[i].mean(), spread(values[i])
     return sweep_figures.plot_heat_map(
         (axes[0].name, rows), (axes[1].name, across), mean, std, title
     )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from experiments.process import console, options
-from experiments.reporting.summary import title_of
+from experiments.reporting.summary import seeds_in_words, title_of
 from experiments.reporting.tables import markdown
 from experiments.runs import catalogue, identity, runner, workdirs
 from experiments.runs.config import Config
@@ -193,8 +193,10 @@ def show(wanted: Request, sweep: Sweep) -> None:
 def title(wanted: Request) -> str:
     """Return what a sweep's ranking and picture are headed with."""
     config = wanted.configs[0]
-    seeds, split = len(config.seeds), config.stream["eval_split"]
-    return f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds} seeds, {split} data"
+    seeds, split = seeds_in_words(len(config.seeds)), config.stream["eval_split"]
+    return (
+        f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds}, {split} data"
+    )
 
 
 def _check_folder(wanted: Request) -> None:

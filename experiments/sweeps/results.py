@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.reporting import tables
-from experiments.reporting.summary import METRICS
+from experiments.reporting.summary import METRICS, in_words, spread
 from experiments.runs import workdirs
 from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.plan import Unit
@@ -56,7 +56,7 @@ class Sweep(NamedTuple):
         return [f"{n}={v}" for n, v in zip(names, self.points[point], strict=True)]
 
     def table(self) -> list[list[str]]:
-        """Return the ranking, a row per point, as mean ± standard deviation over seeds."""
+        """Return the ranking, a row per point, as mean ± standard deviation over seeds, if there are several."""
         rows = [[*(axis.name for axis in self.axes), "RA", "LA", "BTI"]]
         for point in self.ranking():
             cells = (self.cell(name, point) for name in ("ra", "la", "bti"))
@@ -69,7 +69,7 @@ class Sweep(NamedTuple):
             seeds = np.array(self.seeds)[self.diverged[point]].tolist()
             return f"seed{'' if len(seeds) == 1 else 's'} {', '.join(map(str, seeds))} diverged"
         of_seeds = self.values[name][point]
-        return f"{of_seeds.mean():.2f} ± {of_seeds.std():.2f}"
+        return in_words(of_seeds.mean(), spread(of_seeds))
 
 
 def read(axes: Sequence[Axis], points: Sequence[Point], units: Sequence[Unit]) -> Sweep:

@@ -15,6 +15,7 @@ from experiments.reporting.page.blocks import (
     word,
 )
 from experiments.reporting.page.reading import AnalysisFound, Found
+from experiments.reporting.summary import seeds_in_words
 
 _NUMBER = re.compile(r"(-?[\d.]+(?:e[-+]\d+)?)(?: ± ([\d.]+(?:e[-+]\d+)?))?")
 _POWER = re.compile(r"(\d+)\^(-?\d+)")
@@ -32,7 +33,7 @@ def analyses(found: Found) -> Section | None:
 
 
 def _show(name: str, analysis: AnalysisFound) -> Iterator[Block]:
-    seeds = f"{len(analysis.about.seeds)} seed{'' if len(analysis.about.seeds) == 1 else 's'}"
+    seeds = seeds_in_words(len(analysis.about.seeds))
     for part in analysis.parts:
         remarks = "".join(f" {remark}" for remark in part.remarks)
         yield picture(

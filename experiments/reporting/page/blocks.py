@@ -175,12 +175,14 @@ def picture(
 
 
 def number(value: float | None, digits: int = 2, *, std: float | None = None) -> Cell:
-    """Return a cell of a number, or of a mean ± standard deviation; a dash where there is none."""
+    """Return a cell of a number, or of a mean ± standard deviation if it has one; a dash where there is none."""
     if value is None or not math.isfinite(value):
         return Cell("–", None)
     text = f"{value:.{digits}f}"
-    if std is not None:
+    if std is not None and math.isfinite(std):
         text += f" ± {std:.{digits}f}"
+    else:
+        std = None
     return Cell(text.replace("-", "−"), float(value), std)
 
 

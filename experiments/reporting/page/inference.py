@@ -5,14 +5,13 @@ Dimensions: S seeds, T tasks.
 
 import itertools
 import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
 from experiments.reporting.page.blocks import Block, Cell, Section, Text, number, table, word
 from experiments.reporting.page.reading import Found, Run
-from experiments.reporting.summary import paper_values
+from experiments.reporting.summary import paper_values, spread
 from lamaml_jax import analysis, metrics
 
 MARGIN = 1.5
@@ -95,7 +94,7 @@ def _metrics(run: Run, runs: Sequence[Run]) -> Iterator[Cell]:
 
 
 def _over_seeds(values: np.ndarray) -> Cell:
-    return number(values.mean(), std=values.std()) if len(values) else number(None)
+    return number(values.mean(), std=spread(values)) if len(values) else number(None)
 
 
 def _retained(run: Run) -> np.ndarray:
@@ -108,7 +107,7 @@ def _interval(run: Run) -> list[Cell]:
     found = analysis.summarise(_retained(run))
     return [
         word(run.label),
-        number(found.mean, std=found.std if math.isfinite(found.std) else None),
+        number(found.mean, std=found.std),
         *(number(end) for end in (found.low, found.high)),
         *(number(count, 0) for count in (found.num_seeds, found.left_out)),
     ]

@@ -27,7 +27,7 @@ from experiments.reporting.page.blocks import (
     word,
 )
 from experiments.reporting.page.reading import Found, Run
-from experiments.reporting.summary import paper_values
+from experiments.reporting.summary import is_alone, paper_values
 
 Builder = Callable[[Found], Section | None]
 
@@ -187,17 +187,20 @@ def _result(run: Run) -> list[Cell]:
     summary, paper = run.summary, paper_values(run.summary)
     seconds = sum(summary[f"{part}_seconds"] for part in ("compile", "train", "eval"))
 
+    def spread_of(name: str) -> float | None:
+        return None if is_alone(summary) else summary[f"{name}_std"]
+
     def ours(name: str) -> Cell:
-        return number(summary[f"{name}_mean"], std=summary[f"{name}_std"])
+        return number(summary[f"{name}_mean"], std=spread_of(name))
 
     def beside(name: str) -> Iterator[Cell]:
-        mean, std = summary[f"{name}_mean"], summary[f"{name}_std"]
+        mean, std = summary[f"{name}_mean"], spread_of(name)
         theirs, spread = paper.get(f"{name}_mean"), paper.get(f"{name}_std")
         yield number(theirs, std=spread)
         if mean is None or theirs is None or spread is None:
             yield number(None)
         else:
-            yield number(mean - theirs, std=float(np.hypot(std, spread)))
+            yield number(mean - theirs, std=None if std is None else float(np.hypot(std, spread)))
 
     return [
         word(run.label),

@@ -17,6 +17,8 @@ from experiments.reporting.page.blocks import (
     word,
 )
 from experiments.reporting.page.reading import Found, SweepFound
+from experiments.reporting.summary import seeds_in_words, spread
+from experiments.sweeps import grid
 
 
 def sweeps(found: Found) -> Section | None:
@@ -41,11 +43,12 @@ def _show(name: str, found: SweepFound) -> Iterator[Block]:
     chosen = (
         " ".join(sweep.assignments(best)) if not gone[best] else "none, as a seed diverged at each"
     )
+    seeds = seeds_in_words(len(sweep.seeds))
     yield picture(
         sweep_pictures.plot(sweep, "", narrow=True),
         name,
         f"RA over {', '.join(axes)}",
-        f"{found.label}: RA in percent on {split} data over {len(sweep.points)} points with {len(sweep.seeds)} seeds "
+        f"{found.label}: RA in percent on {split} data over {len(sweep.points)} points with {seeds} "
         f"each; the best point is {chosen}; at {gone.sum()} points a seed diverged. The table has all numbers.",
         ("point", *axes, "seed", "RA", "diverged"),
         (
@@ -56,8 +59,8 @@ def _show(name: str, found: SweepFound) -> Iterator[Block]:
     )
     yield table(
         f"{name}-ranking",
-        f"The points by their mean RA on {split} data, in percent, mean ± standard deviation over {len(sweep.seeds)} "
-        "seeds; those at which a seed diverged come last.",
+        f"The points by their mean RA on {split} data, in percent, mean ± standard deviation over {seeds}; "
+        "those at which a seed diverged come last.",
         (*axes, "RA", "LA", "BTI", "diverged seeds"),
         (_row(sweep_point, found) for sweep_point in sweep.ranking()),
     )
@@ -69,14 +72,12 @@ def _row(point: int, found: SweepFound) -> list[Cell]:
     measured = (sweep.values[name][point] for name in ("ra", "la", "bti"))
     return [
         *(_setting(value) for value in sweep.points[point]),
-        *(number(of_seeds.mean(), std=of_seeds.std()) for of_seeds in measured),
+        *(number(of_seeds.mean(), std=spread(of_seeds)) for of_seeds in measured),
         Cell(", ".join(map(str, diverged)) or "–", len(diverged)),
     ]
 
 
 def _setting(value: str) -> Cell:
     """Return a cell that sorts as a number where the setting is one."""
-    try:
-        return Cell(value, float(value))
-    except ValueError:
-        return word(value)
+    found = grid.number(value)
+    return word(value) if found is None else Cell(value, found)
