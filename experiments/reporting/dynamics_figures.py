@@ -45,7 +45,7 @@ def plot_dynamics(
         return figure
     (right,) = others
     shown = np.unique(np.linspace(0, num_tasks - 1, min(num_tasks, _SHOWN)).round().astype(int))
-    colors = matplotlib.colormaps["viridis"](np.linspace(0.1, 0.9, len(shown)))
+    colors = drawing.shades(len(shown), narrow=narrow)
     steps = np.arange(meta_loss.shape[2])
     for task, color in zip(shown, colors, strict=True):
         line = {"color": color, "marker": "o", "markersize": 3.5, "label": f"task {task + 1}"}

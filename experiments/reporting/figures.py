@@ -77,8 +77,7 @@ def plot_task_accuracies(accuracy: np.ndarray, title: str, *, narrow: bool = Fal
     """
     num_tasks = accuracy.shape[2]
     figure, (ax,) = drawing.subplots(title, (7.2, 4.5), narrow=narrow)
-    # The last tenth of viridis is too pale for lines on white, its first third too dark for lines on black.
-    colors = matplotlib.colormaps["viridis"](np.linspace(0.35 if narrow else 0, 0.9, num_tasks))
+    colors = drawing.shades(num_tasks, narrow=narrow)
     tasks = np.arange(1, num_tasks + 1)
     band = min(0.15, 2 / num_tasks)
     line: dict[str, Any] = {"linewidth": 1.2, "marker": "o", "markersize": 3.5, "markevery": [0]}
