@@ -43,7 +43,10 @@ def main(argv: Sequence[str]) -> None:
         configs = [_config(learner) for learner in options.learners(alignment.LEARNERS)]
         root, dataset = options.workdir(), options.dataset(configs[0].dataset)
         runs = [(config, root / config.learner) for config in configs]
-        configs[0].make_benchmark(dataset)
+        if (num_tasks := configs[0].make_benchmark(dataset).setting.num_tasks) < 2:
+            raise ValueError(
+                f"num_tasks is {num_tasks}; it must be at least 2, an old task and a new one."
+            )
         names, seeds = [config.learner for config in configs], list(configs[0].seeds)
         settings = folder.settings_of(configs, dataset)
         about = folder.About("alignment", configs[0].benchmark, names, seeds, names, {}, settings)

@@ -10,10 +10,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from running import run_script, run_train
 
 from experiments import alignment, equivalence, robustness, time_accuracy
+from experiments.analyses import alignment as gradients
 from experiments.analyses import robustness as rates
+from experiments.analyses import time_accuracy as costs
 from experiments.analyses.cost import gradients_per_run
 from experiments.runs import probes, workdirs
 from experiments.runs.config import Config
@@ -168,6 +171,70 @@ def test_measuring_alignment_changes_nothing_of_the_runs(
         "alignment_cosine.png",
         "alignment_dot.png",
     }
+
+
+def aligned(num_tasks: int, num_seeds: int) -> dict[str, np.ndarray]:
+    """Return the results of a run in which every pair of tasks is aligned by 0.5."""
+    found: dict[str, np.ndarray] = {
+        "seeds": np.arange(num_seeds),
+        "diverged": np.zeros(num_seeds, bool),
+        "accuracy": np.zeros((num_seeds, num_tasks + 1, num_tasks)),
+    }
+    for source, what, (pairs, first) in itertools.product(
+        ("memory", "held_out"), ("cosine", "dot"), (("among_old", 2), ("against_new", 1))
+    ):
+        values = np.full((num_seeds, num_tasks), 0.5)
+        values[:, :first] = np.nan
+        found[f"{what}_{pairs}_{source}"] = values
+    return found
+
+
+def test_what_two_tasks_do_not_define_is_a_dash_without_a_panel() -> None:
+    runs = {"er": aligned(2, 2)}
+    cosine, _ = gradients.parts(runs)
+    assert cosine.table[1] == ["ER", "–", "50 ± 0", "–", "50 ± 0"]
+    titles = [ax.get_title() for ax in cosine.plot("").axes]
+    assert titles == [
+        "old tasks against the new one,\nfrom the memory",
+        "old tasks against the new one,\nfrom held-out data",
+    ]
+    assert len(gradients.parts({"er": aligned(3, 2)})[0].plot("").axes) == 4
+
+
+def test_alignment_of_one_seed_has_no_spread_and_diverged_seeds_do_not_count() -> None:
+    (cosine, _), second = gradients.parts({"er": aligned(3, 1)}), aligned(3, 2)
+    assert cosine.table[1] == ["ER", *["50"] * 4]
+    second["diverged"][:] = True
+    (cosine, _) = gradients.parts({"er": second})
+    assert cosine.table[1] == ["ER", *["–"] * 4]
+    json.dumps(gradients.numbers({"er": second}), allow_nan=False)
+    cosine.plot("")
+
+
+def test_alignment_needs_two_tasks(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(alignment, *TINY, "--num_tasks=1", f"--workdir={tmp_path / 'x'}")
+    assert "num_tasks is 1; it must be at least 2" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+def test_learner_looks_the_same_whichever_others_are_drawn() -> None:
+    def colors(figure: Figure, label: str) -> set[object]:
+        lines = [line for line in figure.axes[0].lines if line.get_label() == label]
+        return {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
+
+    runs = {name: aligned(3, 2) for name in ("er", "la_maml")}
+    both, alone = (gradients.plot(of, "cosine", "") for of in (runs, {"la_maml": runs["la_maml"]}))
+    assert colors(both, "La-MAML") == colors(alone, "La-MAML") != colors(both, "ER")
+
+    sweep = swept(config("la_maml"), 3)
+    ones = np.ones(len(sweep.points))
+    sweep = sweep._replace(train_seconds=ones)
+    curves = {name: costs.Curve(sweep, ones) for name in ("gem", "la_maml")}
+    both, alone = (costs.plot(of, "") for of in (curves, {"la_maml": curves["la_maml"]}))
+    assert colors(both, "La-MAML") == colors(alone, "La-MAML") != colors(both, "GEM")
 
 
 # Equivalence.

@@ -6,14 +6,14 @@ Dimensions: S seeds, T tasks.
 import functools
 import pathlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from experiments.analyses.folder import About, Part
 from experiments.reporting.drawing import COLORS, LINE_STYLES, count_from, draw, subplots
-from experiments.reporting.summary import title_of
+from experiments.reporting.summary import in_words, title_of
 from experiments.runs import workdirs
 
 LEARNERS = ("er", "c_maml", "sync_la_maml", "la_maml")
@@ -26,18 +26,18 @@ PANELS = [(source, pairs) for source in SOURCES for pairs in PAIRS]
 LAST = 11
 """The paper's last task."""
 
-PAPER_COSINES = {"er": 0.22, "c_maml": 1.84, "sync_la_maml": 2.28, "la_maml": 1.86}
-"""Of old tasks against the new one, times 100, on Split CIFAR-100; from the main text, quoted from memory."""
+MeanAndSpread: TypeAlias = tuple[float | None, float | None]
+"""Over seeds: no mean where nothing is defined, such as pairs of old tasks as the second arrives; no spread of one."""
 
 
 def numbers(
     runs: Mapping[str, Mapping[str, np.ndarray]],
-) -> dict[str, dict[str, tuple[float, float]]]:
+) -> dict[str, dict[str, MeanAndSpread]]:
     """Return what `means` finds of every learner's run, up to the paper's last task."""
     return {learner: means(results, _last(runs)) for learner, results in runs.items()}
 
 
-def means(results: Mapping[str, np.ndarray], last: int) -> dict[str, tuple[float, float]]:
+def means(results: Mapping[str, np.ndarray], last: int) -> dict[str, MeanAndSpread]:
     """Return mean and standard deviation over seeds of the mean over tasks 2 to `last`, of all that was measured.
 
     Args:
@@ -54,16 +54,12 @@ def means(results: Mapping[str, np.ndarray], last: int) -> dict[str, tuple[float
             for pairs in PAIRS:
                 name = _name(what, source, pairs)
                 of_tasks = results[name][whole, 1:last].astype(np.float64)
-                counts = ~np.isnan(of_tasks)
-                of_seeds = np.where(counts, of_tasks, 0).sum(axis=1) / np.maximum(
-                    counts.sum(axis=1), 1
-                )
-                found[name] = (float(of_seeds.mean()), float(of_seeds.std()))
+                found[name] = _over_seeds(of_tasks)
     return found
 
 
 def table(
-    measured: Mapping[str, Mapping[str, tuple[float, float]]], what: str, factor: float
+    measured: Mapping[str, Mapping[str, MeanAndSpread]], what: str, factor: float
 ) -> list[list[str]]:
     """Return what `means` found of several learners, times a factor, as a table.
 
@@ -75,7 +71,8 @@ def table(
     rows = [["learner", *(heading(*pair) for pair in PANELS)]]
     for learner, of in measured.items():
         cells = (of[_name(what, *pair)] for pair in PANELS)
-        texts = (f"{factor * mean:.3g} ± {factor * std:.2g}" for mean, std in cells)
+        scaled = ([None if n is None else factor * n for n in cell] for cell in cells)
+        texts = (in_words(mean, std, ".3g", ".2g") for mean, std in scaled)
         rows.append([title_of(learner), *texts])
     return rows
 
@@ -127,12 +124,18 @@ def plot(
         narrow: For a phone.
 
     Returns:
-        The figure, with means over seeds as lines and one standard deviation as bands.
+        The figure, with means over seeds as lines and one standard deviation as bands; what is defined at no task, as
+        pairs of old tasks are of two tasks, has no panel.
     """
-    figure, panels = subplots(title, (9.6, 7.4), 4, narrow=narrow, rows=2)
-    for ax, (source, pairs) in zip(panels, PANELS, strict=True):
+    defined = [pair for pair in PANELS if _is_defined(runs, _name(what, *pair))]
+    shown = defined or [("memory", "against_new")]
+    rows = 2 if len(shown) > 2 else 1
+    size = (9.6, 3.7 * rows)
+    figure, panels = subplots(title, size, len(shown), narrow=narrow, rows=rows)
+    for ax, (source, pairs) in zip(panels, shown, strict=True):
         first = 2 if pairs == "against_new" else 3  # tasks, from 1
-        for i, (learner, results) in enumerate(runs.items()):
+        for learner, results in runs.items():
+            i = LEARNERS.index(learner)
             values = results[_name(what, source, pairs)][~results["diverged"], first - 1 :]
             tasks = np.arange(first, first + values.shape[1])
             style: dict[str, Any] = {"color": COLORS[i], "linestyle": LINE_STYLES[i % 4]}
@@ -152,6 +155,18 @@ def plot(
 
 def _last(runs: Mapping[str, Mapping[str, np.ndarray]]) -> int:
     return min(LAST, *(results["accuracy"].shape[2] for results in runs.values()))
+
+
+def _over_seeds(of_tasks: np.ndarray) -> MeanAndSpread:
+    """Return mean and spread of the seeds' means `[S, T]` over what is defined of each."""
+    of_seeds = [seed[~np.isnan(seed)].mean() for seed in of_tasks if not np.isnan(seed).all()]
+    if not of_seeds:
+        return None, None
+    return float(np.mean(of_seeds)), float(np.std(of_seeds)) if len(of_seeds) > 1 else None
+
+
+def _is_defined(runs: Mapping[str, Mapping[str, np.ndarray]], name: str) -> bool:
+    return any(not np.isnan(of[name][~of["diverged"]]).all() for of in runs.values())
 
 
 def _name(what: str, source: str, pairs: str) -> str:

@@ -103,7 +103,9 @@ def read(root: pathlib.Path, about: About) -> list[Part]:
 def plot(curves: Mapping[str, Curve], title: str, *, narrow: bool = False) -> Figure:
     """Draw RA against training seconds and against example-gradients, a line per learner; bands are over seeds."""
     figure, panels = subplots(title, (11.0, 4.6), 2, narrow=narrow)
-    for i, (learner, (sweep, gradients)) in enumerate(curves.items()):
+    known = [*LEARNERS, *(name for name in curves if name not in LEARNERS)]
+    for learner, (sweep, gradients) in curves.items():
+        i = known.index(learner)  # so that a learner looks the same whichever others are there
         ra = sweep.values["ra"]
         mean, std = ra.mean(axis=1), ra.std(axis=1)
         color = COLORS[i % len(COLORS)]

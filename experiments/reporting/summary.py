@@ -109,12 +109,21 @@ def seeds_in_words(number: int) -> str:
     return "1 seed" if number == 1 else f"{number} seeds"
 
 
-def in_words(mean: float | None, std: float | None, form: str = ".2f") -> str:
-    """Return a mean ± standard deviation, a mean alone where there is no spread, a dash where there is no mean."""
+def in_words(
+    mean: float | None, std: float | None, form: str = ".2f", form_std: str | None = None
+) -> str:
+    """Return a mean ± standard deviation, a mean alone where there is no spread, a dash where there is no mean.
+
+    Args:
+        mean: None or NaN where there is none.
+        std: The same.
+        form: How numbers are written, as `format` takes it.
+        form_std: The same of the deviation; as `form` by default.
+    """
     if mean is None or math.isnan(mean):
         return "–"
     text = format(mean, form)
-    return text if std is None or math.isnan(std) else f"{text} ± {std:{form}}"
+    return text if std is None or math.isnan(std) else f"{text} ± {std:{form_std or form}}"
 
 
 def spread(values: np.ndarray, axis: int = -1) -> Any:
