@@ -45,6 +45,13 @@ def test_few_whole_numbers_have_a_tick_each(values: list[str], ticks: list[int] 
         np.testing.assert_array_equal(ax.get_xticks(), ticks)
 
 
+def test_seeds_of_streams_are_not_joined() -> None:
+    axis = listed("stream_seed", ["0", "3"])
+    (ax,) = sweep_pictures.plot(swept([axis], product(axis)), "title").axes
+    assert ax.lines[0].get_linestyle() == "None"
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["0", "3"]
+
+
 def test_ring_of_the_preset_is_in_the_legend() -> None:
     lines = {"α": (["0.1", "0.3"], np.array([[1.0], [2.0]]))}
     options = {"scale": "log", "xlabel": "rate"}

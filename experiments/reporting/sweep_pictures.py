@@ -31,9 +31,9 @@ def plot(sweep: Sweep, title: str, *, narrow: bool = False) -> Figure:
     if len(axes) == 1:
         (axis,) = axes
         lines = {axis.name: (columns[0], values)}
-        return sweep_figures.plot_lines(
-            lines, title, scale=axis.scale, xlabel=axis.name, narrow=narrow
-        )
+        # A seed is a name, though it looks like a number: one says nothing of the next.
+        scale = "words" if axis.name == "stream_seed" else axis.scale
+        return sweep_figures.plot_lines(lines, title, scale=scale, xlabel=axis.name, narrow=narrow)
     is_grid = len(axes) == 2 and len(set(sweep.points)) == np.prod([len(set(c)) for c in columns])
     if not is_grid:
         described = [(a.name, a.scale, c) for a, c in zip(axes, columns, strict=True)]
