@@ -4,7 +4,8 @@
 
 Every rate of C-MAML, Sync La-MAML and La-MAML takes the paper's range [0.001, 0.3] on its own, the others at the
 preset; of C-MAML and La-MAML also a grid of both. All of a learner's points are one program. Flags, and what is written
-into each learner's folder, are those of `experiments.sweep`; validation data are evaluated.
+into each learner's folder, are those of `experiments.sweep`; robustness.csv has what is printed of the rates of all.
+Validation data are evaluated.
 """
 
 import pathlib
@@ -22,6 +23,7 @@ from absl import app, flags
 
 from experiments.analyses import folder, robustness
 from experiments.process import console, options
+from experiments.reporting import tables
 from experiments.runs import workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
@@ -69,11 +71,14 @@ def main(argv: Sequence[str]) -> None:
         for request in wanted.values():
             command.check(request, dataset)
         folder.begin(root, about)
+        measured = []
         for learner, request in wanted.items():
             sweep = command.perform(request, dataset)
             found = robustness.numbers(learner, sweep, _GRID_SIZE.value)
+            measured.append(found)
             workdirs.write_json(root / f"{learner}.json", found)
             folder.show(root, about, robustness.parts(found, sweep, _GRID_SIZE.value))
+        tables.write(root / "robustness.csv", robustness.joined(measured))
         folder.finish(root, about)
 
 

@@ -103,6 +103,10 @@ def test_robustness_runs_all_points_as_one_program(
     printed = capsys.readouterr().out
     assert "| α (inner_lr) |" in printed and "| β (outer_lr) |" in printed
     assert "mnist_rotations, 1 seed." in printed
+    with (tmp_path / "robustness.csv").open() as file:
+        rates_of_all = list(csv.DictReader(file))
+    assert [row["learner"] for row in rates_of_all] == ["C-MAML", "C-MAML"]
+    assert [row["rate"] for row in rates_of_all] == ["α (inner_lr)", "β (outer_lr)"]
     with (tmp_path / "c_maml_grid.csv").open() as file:
         cells = [row[1:] for row in csv.reader(file)][1:]
     assert len(cells) == 2 and all(float(cell) >= 0 for row in cells for cell in row)

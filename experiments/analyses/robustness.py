@@ -125,6 +125,15 @@ def table(found: Mapping[str, Any]) -> list[list[str]]:
     return rows
 
 
+def joined(of_learners: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the tables of several learners as one, the learner first."""
+    tables = [table(found) for found in of_learners]
+    rows = [["learner", *tables[0][0]]]
+    for found, (_, *of_rates) in zip(of_learners, tables, strict=True):
+        rows += [[title_of(found["learner"]), *row] for row in of_rates]
+    return rows
+
+
 def parts(found: Mapping[str, Any], sweep: Sweep, grid_size: int) -> list[Part]:
     """Return a learner's rates one at a time, and its grid, with their pictures.
 
