@@ -56,6 +56,13 @@ def test_committed_tables_are_all_shown() -> None:
         assert f"file path=docs/measured/{path.name}" in shown
 
 
+def test_committed_pictures_are_all_shown() -> None:
+    root = docs.pages()[0].parent / "docs" / "images"
+    shown = "".join(path.read_text(encoding="utf-8") for path in docs.pages())
+    pictures = {path.relative_to(root).as_posix() for path in root.rglob("*.png")}
+    assert pictures and pictures == set(re.findall(r"images/([\w/]+\.png)\)", shown))
+
+
 def test_changed_number_is_mended() -> None:
     table = documents.renew("<!-- table: measured benchmark=mnist_rotations -->\n<!-- end -->")
     assert "| MER | 77.74 ± 0.32 |" in table
