@@ -279,6 +279,32 @@ def test_nothing_is_wider_than_a_phone(browser: webdriver.Chrome) -> None:
 
 
 @pytest.mark.browser
+def test_paper_has_all_unfolded_and_figures_on_one_page(browser: webdriver.Chrome) -> None:
+    folded = "return document.querySelectorAll('details:not([open])').length"
+    before = browser.execute_script(folded)
+    assert before > 0
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(folded) == 0
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(folded) == before
+    a4 = {"width": 794, "height": 1123, "deviceScaleFactor": 1, "mobile": False}  # 1/96 inch
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", a4)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    tallest, *rules = browser.execute_script("""
+        const of = (selector, name) => getComputedStyle(document.querySelector(selector))[name];
+        const heights = [...document.querySelectorAll("figure")].map((f) => f.offsetHeight);
+        return [
+          Math.max(...heights), of("figure", "breakInside"), of("figcaption", "breakAfter"),
+          of("thead", "breakAfter"), of("summary", "breakAfter"), of("caption", "breakAfter"),
+        ];
+    """)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    assert 0 < tallest < 1123 - 2 * 76  # margins of two centimetres
+    assert rules == ["avoid"] * 5
+
+
+@pytest.mark.browser
 def test_nothing_fails_and_nothing_is_fetched(browser: webdriver.Chrome) -> None:
     assert browser.get_log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]

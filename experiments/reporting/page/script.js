@@ -36,6 +36,16 @@ for (const microscope of document.querySelectorAll(".microscope")) {
   });
 }
 
+// Print: paper cannot be unfolded.
+const folded = [];
+window.addEventListener("beforeprint", () => {
+  folded.push(...document.querySelectorAll("details:not([open])"));
+  folded.forEach((details) => { details.open = true; });
+});
+window.addEventListener("afterprint", () => {
+  folded.splice(0).forEach((details) => { details.open = false; });
+});
+
 // Figures as PNG: drawn from the SVG at four times its size, in light colours.
 for (const button of document.querySelectorAll("button.png")) {
   button.addEventListener("click", () => {
