@@ -17,7 +17,7 @@ from experiments.runs.config import Config
 from lamaml_jax import checks, losses, parallel, replay
 from lamaml_jax.analysis import log_log_slope, meta_gradient_gaps
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.types import Batch, State
+from lamaml_jax.types import Batch
 from lamaml_jax.updates import split
 
 EXPONENTS = range(2, 21)
@@ -170,11 +170,8 @@ def _trained(config: Config, dataset: ImageDataset | None) -> tuple[Any, Batch, 
     x = benchmark.inputs.evaluation(images, stream.train.image[last, :size], transform)
     y = stream.train.label[last, :size]
     incoming = Batch(x, y, jnp.full_like(y, last), y >= 0)
-    return state.params, incoming, _replayed(seed.key, state, size)
-
-
-def _replayed(key: jax.Array, state: State, size: int) -> Batch:
-    return replay.sample(jax.random.fold_in(key, size), state.memory, size)
+    replayed = replay.sample(jax.random.fold_in(seed.key, size), state.memory, size)
+    return state.params, incoming, replayed
 
 
 def _in_double(a: Any) -> jax.Array:
