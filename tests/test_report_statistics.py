@@ -113,7 +113,11 @@ def test_single_seeds_say_nothing() -> None:
 def test_further_metrics_are_the_librarys() -> None:
     a, iid = run("A", FIRST), run("IID", SECOND, learner="iid")
     inside = np.random.default_rng(0).uniform(0, 0.9, (5, 3, 2, 3))
-    cells = {"inside_accuracy": inside, "inside_batches": np.array([3, 6])}
+    cells = {
+        "inside_accuracy": inside,
+        "inside_batches": np.array([3, 6]),
+        "loss": np.zeros((5, 3, 10)),
+    }
     a = a._replace(results={**a.results, **cells})
     rows = tables(inference.further_metrics(found([a, iid])))["metrics"]
     values = [
@@ -122,7 +126,7 @@ def test_further_metrics_are_the_librarys() -> None:
         metrics.minimum_accuracy(a.accuracy, inside),
         metrics.worst_case_accuracy(a.accuracy, inside),
         metrics.stability_gap(a.accuracy, inside),
-        metrics.learning_curve_area(a.accuracy),
+        metrics.learning_curve_area(a.accuracy, inside, np.array([0.3, 0.6])),
         metrics.intransigence(a.accuracy, iid.accuracy[:, -1].mean(axis=0)),
     ]
     expected = [f"{100 * v.mean():.2f} ± {100 * v.std():.2f}".replace("-", "−") for v in values]

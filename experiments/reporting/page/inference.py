@@ -17,20 +17,21 @@ from lamaml_jax import analysis, metrics
 MARGIN = 1.5
 """Points of RA within which our mean counts as the paper's."""
 
-_METRICS: dict[str, Callable[[np.ndarray, np.ndarray | None], np.ndarray]] = {
-    "forgetting": lambda accuracy, inside: metrics.forgetting(accuracy),
-    "average incremental accuracy": lambda accuracy, inside: metrics.average_incremental_accuracy(
-        accuracy
+_METRICS: dict[str, Callable[[np.ndarray, np.ndarray | None, np.ndarray | None], np.ndarray]] = {
+    "forgetting": lambda accuracy, inside, progress: metrics.forgetting(accuracy),
+    "average incremental accuracy": lambda accuracy, inside, progress: (
+        metrics.average_incremental_accuracy(accuracy)
     ),
-    "min-ACC": metrics.minimum_accuracy,
-    "WC-ACC": metrics.worst_case_accuracy,
-    "stability gap": lambda accuracy, inside: (
+    "min-ACC": lambda accuracy, inside, progress: metrics.minimum_accuracy(accuracy, inside),
+    "WC-ACC": lambda accuracy, inside, progress: metrics.worst_case_accuracy(accuracy, inside),
+    "stability gap": lambda accuracy, inside, progress: (
         np.full(len(accuracy), np.nan)
         if inside is None
         else metrics.stability_gap(accuracy, inside)
     ),
-    "LCA": lambda accuracy, inside: metrics.learning_curve_area(accuracy),
+    "LCA": metrics.learning_curve_area,
 }
+"""Of an accuracy matrix, evaluations inside tasks, and the share of a task behind each of them."""
 
 
 def further_metrics(found: Found) -> Section | None:
@@ -55,7 +56,8 @@ def further_metrics(found: Found) -> Section | None:
             "seen, averaged over time (Rebuffi 2017). min-ACC: the lowest accuracy of each task after it was learnt; "
             "WC-ACC: that and the last task's accuracy, weighted by tasks (De Lange 2023), both at the ends of tasks "
             "and, of a run with --eval_every, inside them. Stability gap, of such a run: how far old tasks fall inside "
-            "the next. LCA: mean accuracy on a task from its beginning to its end, by a line between them. "
+            "the next. LCA: mean accuracy on a task from its beginning to its end, by lines between these and, of "
+            "a run with --eval_every, the evaluations inside it. "
             "Intransigence: how much better IID does on each task than the learner when it has just learnt it."
         ),
     ]
@@ -84,7 +86,7 @@ def _metrics(run: Run, runs: Sequence[Run]) -> Iterator[Cell]:
     accuracy = run.accuracy.astype(np.float64)
     inside = None if run.inside is None else run.inside.astype(np.float64)
     for metric in _METRICS.values():
-        yield _over_seeds(100 * metric(accuracy, inside))
+        yield _over_seeds(100 * metric(accuracy, inside, run.progress))
     joint = [r for r in runs if r.summary["learner"] == "iid" and _stream(r) == _stream(run)]
     if joint and len(joint[0].accuracy) and run is not joint[0]:
         last = joint[0].accuracy[:, -1].astype(np.float64).mean(axis=0)

@@ -15,8 +15,8 @@ from experiments.runs import dynamics
 
 def look(run: Run) -> Iterator[Block]:
     """Return the pictures of what a run has measured."""
-    if run.inside is not None:
-        yield _accuracy(run, run.inside)
+    if run.inside is not None and run.progress is not None:
+        yield _accuracy(run, run.inside, run.progress)
     whole = ~run.results["diverged"]
     measured = {n: array[whole] for n, array in run.dynamics.items() if n in dynamics.OF_RUNS}
     if "gradient_cosine" in measured:
@@ -25,8 +25,7 @@ def look(run: Run) -> Iterator[Block]:
         yield _histograms(run, measured["rate_histogram"])
 
 
-def _accuracy(run: Run, inside: np.ndarray) -> Picture:
-    progress = run.results["inside_batches"] / run.results["loss"].shape[-1]
+def _accuracy(run: Run, inside: np.ndarray, progress: np.ndarray) -> Picture:
     x, values = figures.inside_curves(run.accuracy, inside, progress)
     mean, std = drawing.over_seeds(100 * values)
     tasks = [f"task {i + 1}" for i in range(mean.shape[-1])]

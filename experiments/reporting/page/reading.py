@@ -62,6 +62,13 @@ class Run(NamedTuple):
             return None
         return self.results["inside_accuracy"][~self.results["diverged"]]
 
+    @property
+    def progress(self) -> np.ndarray | None:
+        """The share of a task's training behind each of these evaluations `[E]`."""
+        if "inside_accuracy" not in self.results:
+            return None
+        return self.results["inside_batches"] / self.results["loss"].shape[-1]
+
 
 class SweepFound(NamedTuple):
     """A finished sweep.
