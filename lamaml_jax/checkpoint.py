@@ -15,6 +15,8 @@ import numpy as np
 
 from lamaml_jax.files import write_whole
 
+_ANEW = "remove it, and the run begins anew"
+
 
 class Place(NamedTuple):
     """Where a run was when its state was saved.
@@ -86,25 +88,28 @@ def write(path: pathlib.Path, tree: chex.ArrayTree) -> None:
         np.savez(file, allow_pickle=False, **_by_path(tree))
 
 
-def read(path: pathlib.Path, like: chex.ArrayTree, *, partly: bool = False) -> Any:
+def read(
+    path: pathlib.Path, like: chex.ArrayTree, *, partly: bool = False, advice: str = _ANEW
+) -> Any:
     """Return a tree that `write` has written, with structure, shapes and dtypes of `like`, which may be but shapes.
 
     Args:
         path: The file.
         like: What is wanted.
         partly: Whether the file may hold more.
+        advice: What to do with a file that is damaged or of another tree, for the message.
 
     Raises:
         ValueError: The file is damaged, or is of another tree.
         OSError: The file cannot be opened.
     """
-    saved, wanted = _read(path), _by_path(like)
+    saved, wanted = _read(path, advice), _by_path(like)
     leaves = {name: _like(saved[name], leaf) for name, leaf in wanted.items() if name in saved}
     names = wanted if partly else {**wanted, **saved}
     if differing := [name for name in names if leaves.get(name) is None]:
         raise ValueError(
             f"{path} is a state of another kind, which differs in {', '.join(differing[:3])}; it must be one of the "
-            "same run and code, so remove it, and the run begins anew."
+            f"same run and code, so {advice}."
         )
     return jax.tree.unflatten(jax.tree.structure(like), leaves.values())
 
@@ -122,16 +127,14 @@ def is_name(name: str) -> bool:
     return re.fullmatch(r"[0-9]+(\.[0-9]+)?", name) is not None
 
 
-def _read(path: pathlib.Path) -> dict[str, np.ndarray]:
+def _read(path: pathlib.Path, advice: str) -> dict[str, np.ndarray]:
     with path.open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as saved:
                 return dict(saved)
         except Exception as error:  # what reads the file fails on damage with errors of any kind
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise Damaged(
-                f"{path} is damaged ({reason}); remove it, and the run begins anew."
-            ) from None
+            raise Damaged(f"{path} is damaged ({reason}); {advice}.") from None
 
 
 def _by_path(tree: chex.ArrayTree) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Validation of static arguments: one sentence that names the argument, its value and what is allowed."""
 
-import numbers
+import operator
 import typing
 from typing import Any
 
@@ -8,7 +8,8 @@ from typing import Any
 def integer(name: str, value: Any, low: int, high: int | None = None) -> None:
     """Raise ValueError unless `value` is an int in [low, high]; no upper bound where `high` is None."""
     allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"
-    if not _is_integer(value) or value < low or (high is not None and value > high):
+    number = operator.index(value) if _is_integer(value) else low - 1
+    if number < low or (high is not None and number > high):
         raise ValueError(f"{name} is {value!r}; it must be {allowed}.")
 
 
@@ -44,5 +45,11 @@ def step_size(examples_per_step: int | None, batch_size: int) -> int:
 
 
 def _is_integer(value: Any) -> bool:
-    """Return whether `value` is Python's or numpy's integer."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    """Return whether `value` is an integer of Python, numpy or JAX."""
+    if isinstance(value, bool) or str(getattr(value, "dtype", "")) == "bool":
+        return False
+    try:
+        operator.index(value)
+    except TypeError:
+        return False
+    return True

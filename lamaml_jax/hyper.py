@@ -125,11 +125,11 @@ def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
     named = factory.func if isinstance(factory, functools.partial) else factory
     hints = typing.get_type_hints(named, include_extras=True)
     keywords = inspect.signature(factory).parameters.values()
-    return {
-        p.name: hints[p.name]
-        for p in keywords
-        if p.kind is p.KEYWORD_ONLY and _text_form(hints[p.name])
+    # Without an annotation a keyword is of its default's type.
+    kinds = {
+        p.name: hints.get(p.name, type(p.default)) for p in keywords if p.kind is p.KEYWORD_ONLY
     }
+    return {name: kind for name, kind in kinds.items() if _text_form(kind)}
 
 
 def _text_form(kind: Any) -> bool:

@@ -143,7 +143,7 @@ def test_a_run_that_diverges_takes_no_other_down() -> None:
     result = train(online, NETWORK, blobs(), seeds=(0, 1), lr=[0.1, 1e30])
     assert result.diverged.tolist() == [False, False, True, True]
     assert np.isfinite(result.accuracy[:2]).all() and np.isnan(result.accuracy[2:, -1]).all()
-    assert result.table().splitlines()[3] == "| 1e+30 | – | – | – | 0 (0, 1 diverged) |"
+    assert result.table().splitlines()[3] == "| 1e+30 | – | – | – | 0 (seed 0, 1 diverged) |"
 
 
 def test_double_precision_is_kept(x64: None) -> None:
@@ -242,6 +242,10 @@ def test_progress_is_told_before_and_after_every_task() -> None:
 def test_training_stops_where_it_is_told_to() -> None:
     result = train(online, NETWORK, blobs(), on_task=lambda progress: progress.done == 2)
     assert np.isfinite(result.accuracy[:, :3]).all() and np.isnan(result.accuracy[:, 3]).all()
+    retained = result.accuracy[0, 2, :2].mean()
+    assert result.metrics()["ra"] == pytest.approx(retained)
+    assert result.table().endswith("Stopped after 2 of 3.")
+    assert "2 of 3 stages" in repr(result) and len(repr(result)) < 500 and len(repr(blobs())) < 200
 
 
 def test_training_goes_on_from_a_result() -> None:
@@ -275,13 +279,49 @@ def test_checkpoints_go_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
         on_task=lambda progress: told.append(progress.done),
         checkpoint_dir=tmp_path,
     )
-    assert told == [1, 2, 3]
+    assert told == [2, 3], "the task that was learnt when on_task failed is not lost"
     assert_same_bits(result.record, trained().record)
     assert_same_bits(result.state, trained().state)
     with pytest.raises(ValueError, match="whose runs differ in seeds"):
         train(la_maml, NETWORK, blobs(), checkpoint_dir=tmp_path, **arguments | {"seeds": (3, 4)})
     with pytest.raises(ValueError, match="whose runs differ in learner"):
         train(er, NETWORK, blobs(), checkpoint_dir=tmp_path)
+
+
+def other_labels() -> streams.Benchmark:
+    x, y = np.arange(40, dtype=np.float32).reshape(8, 5), np.arange(8) % 3
+    return streams.from_arrays([(x, y)], [(x, y)])
+
+
+def other_transform() -> streams.Benchmark:
+    x, y = np.arange(40, dtype=np.float32).reshape(8, 5), (np.arange(8) + 1) % 3
+    return streams.from_arrays([(x, y)], [(x, y)], transform=lambda x: -x)
+
+
+@pytest.mark.parametrize(
+    ("stream", "keywords", "what"),
+    [
+        (other_labels, {}, "sha256_data"),
+        (other_transform, {}, "inputs, sha256_transforms"),
+        (None, {"eval_batch": 7}, "eval_batch"),
+    ],
+)
+def test_checkpoints_of_what_looks_alike_are_refused(
+    stream: Any, keywords: Any, what: str, tmp_path: pathlib.Path
+) -> None:
+    x, y = np.arange(40, dtype=np.float32).reshape(8, 5), (np.arange(8) + 1) % 3
+    first = streams.from_arrays([(x, y)], [(x, y)])
+    train(online, NETWORK, first, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match=f"whose runs differ in {what};"):
+        train(online, NETWORK, stream() if stream else first, checkpoint_dir=tmp_path, **keywords)
+
+
+def test_another_network_of_the_same_shapes_is_refused(tmp_path: pathlib.Path) -> None:
+    models = [Model(plain_init, lambda p, x, s=s: jnp.tanh(s * x @ p)) for s in (1, 2)]
+    train(online, models[0], blobs(), checkpoint_dir=tmp_path)
+    train(online, models[0], blobs(), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="whose runs differ in sha256_network;"):
+        train(online, models[1], blobs(), checkpoint_dir=tmp_path)
 
 
 # A trained learner leaves the house.
@@ -306,6 +346,32 @@ def test_a_saved_result_comes_back_and_predicts_the_same_bits(tmp_path: pathlib.
     np.testing.assert_array_equal(again.evaluate(), result.accuracy[:, -1])
 
 
+def test_what_is_saved_is_loaded_beside_checkpoints(tmp_path: pathlib.Path) -> None:
+    result = train(online, NETWORK, blobs(), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="holds checkpoints of runs that are not finished"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="whose runs differ in seeds"):
+        train(online, NETWORK, blobs(), seeds=(7,)).save(tmp_path)
+    result.save(tmp_path)
+    assert_same_bits(load(tmp_path).state, result.state)
+
+
+def test_a_learner_is_loaded_with_a_stream_and_loss_that_fit(tmp_path: pathlib.Path) -> None:
+    model = networks.mlp(1, (4,))
+    result = train(online, model, lines(), loss=squares, lr=0.01)
+    result.save(tmp_path)
+    found = load(tmp_path, stream=lines(), loss=squares)
+    np.testing.assert_array_equal(found.evaluate(), result.eval_loss[:, -1])
+    x, y = np.zeros((4, 3), np.float32), np.zeros(4, np.float32)
+    other = streams.from_arrays([(x, y)], [(x, y)])
+    with pytest.raises(ValueError, match="stream has other heads than the learner was trained on"):
+        load(tmp_path, stream=other, loss=squares)
+    with pytest.raises(
+        ValueError, match="load it with the learner and the model that were trained"
+    ):
+        load(tmp_path, model=networks.mlp(1, (5,)), loss=squares)
+
+
 def plain_init(key: jax.Array, x: jax.Array) -> jax.Array:
     return 0.1 * jax.random.normal(key, (x.shape[1], 3))
 
@@ -321,7 +387,7 @@ def test_what_a_file_cannot_hold_is_given_again(tmp_path: pathlib.Path) -> None:
     found = load(tmp_path, learner=own_method, model=model)
     x = blobs().images[:5]
     np.testing.assert_array_equal(found.predict(x), result.predict(x))
-    with pytest.raises(ValueError, match="'draw' is not a setting that is a function"):
+    with pytest.raises(ValueError, match="'draw' is not a thing that can be given"):
         load(tmp_path, learner=own_method, model=model, draw=print)
 
 
@@ -352,6 +418,22 @@ def test_a_trained_la_maml_comes_with_the_package() -> None:
 
 def own_method(model: Model, setting: Any, *, step: float = 0.1, other: int = 1) -> Learner:
     return online(model, setting, lr=step)
+
+
+def required(model: Model, setting: Any, *, step: float) -> Learner:
+    return online(model, setting, lr=step)
+
+
+def nothing(model: Model, setting: Any) -> None:
+    return None
+
+
+def mean(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    return squares(outputs, y).mean()
+
+
+def plainly(model: Model, setting: Any, *, lr=0.1, steps=2) -> Learner:  # type: ignore[no-untyped-def]
+    return online(model, setting, lr=lr / steps)
 
 
 def positional(model: Model, setting: Any, step: float) -> Learner:
@@ -395,6 +477,13 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
             "the model has 3 outputs; it must have 9",
         ),
         (online, {"stream": lambda: [1]}, "stream is a list; it must be a Benchmark"),
+        ("er", {}, "learner is 'er'; it must be a factory such as la_maml"),
+        (nothing, {}, "learner is nothing, which returns a NoneType; it must return a Learner"),
+        (required, {}, "step is not given; required has no default for it"),
+        (online, {"devices": []}, "devices is empty"),
+        (online, {"on_task": 3}, "on_task is 3; it must be a function"),
+        (online, {"loss": "mse", "stream": lines}, "loss is 'mse'; it must be a function"),
+        (online, {"loss": mean, "stream": lines}, r"loss returns shape \(\) for 10 examples"),
     ],
 )
 def test_bad_arguments_are_named(
@@ -413,6 +502,30 @@ def test_learners_of_whole_tasks_refuse_a_sequence() -> None:
         train(LEARNERS["gem"], NETWORK, stream)
     result = train(la_maml, NETWORK, stream, **FAST)
     assert result.accuracy.shape == (1, 3, 2) and np.isnan(result.metrics()["la"]).all()
+
+
+def test_keywords_without_annotations_are_of_their_defaults_types() -> None:
+    result = train(plainly, NETWORK, blobs(), lr=[0.2, 0.02])
+    same = train(online, NETWORK, blobs(), lr=0.1)
+    np.testing.assert_array_equal(result.accuracy[:1], same.accuracy)
+
+
+def test_seeds_are_integers_of_any_kind() -> None:
+    for seeds in (4, np.int64(4), np.array(4), np.array([4]), jnp.arange(4, 5), range(4, 5)):
+        assert train(online, NETWORK, blobs(), seeds=seeds).seeds.tolist() == [4]
+
+
+def test_a_module_that_is_no_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="model is a MLP; it must be a Model, as networks.mlp"):
+        train(online, networks.MLP((4,), 3), blobs())
+
+
+def test_evaluations_inside_tasks_of_unequal_size() -> None:
+    result = train(online, NETWORK, blobs(), eval_every=2)
+    inside = np.isfinite(result.record["inside_accuracy"][0, :, :, 0])
+    assert inside.tolist() == [[True, False], [True, False], [True, True]]
+    plain = train(online, NETWORK, blobs())
+    np.testing.assert_array_equal(result.accuracy, plain.accuracy)
 
 
 def test_predictions_name_what_does_not_fit() -> None:

@@ -19,6 +19,7 @@ def checked_tasks(
     train_tasks: Sequence[Arrays | None], test_tasks: Sequence[Arrays]
 ) -> tuple[list[tuple[np.ndarray, np.ndarray] | None], list[tuple[np.ndarray, np.ndarray]]]:
     """Return all tasks as arrays, once they are found to be alike."""
+    train_tasks, test_tasks = list(train_tasks), list(test_tasks)
     if not len(train_tasks) or len(train_tasks) != len(test_tasks):
         raise ValueError(
             f"train_tasks holds {len(train_tasks)} tasks and test_tasks {len(test_tasks)}; they must hold the same "
@@ -34,7 +35,9 @@ def checked_tasks(
             if task is None:
                 continue
             for part, array, first in zip("xy", task, (first_x, first_y), strict=True):
-                if array.shape[1:] != first.shape[1:] or _kind(array) != _kind(first):
+                kinds = _kind(array), _kind(first)
+                alike = kinds[0] == kinds[1] or (part == "y" and "float" not in kinds)
+                if array.shape[1:] != first.shape[1:] or not alike:
                     raise ValueError(
                         f"{name}[{i}] has {part} of {array.dtype} and shape {array.shape}; all tasks must be alike, as "
                         f"{of_first}, of {first.dtype} and shape {first.shape}."
@@ -62,12 +65,28 @@ def stored_like(name: str, x: Any, images: np.ndarray) -> np.ndarray:
     """
     x = np.asarray(x)
     same_size = x.ndim and np.prod(x.shape[1:]) == np.prod(images.shape[1:])
-    if not same_size or stored_dtype(x) != images.dtype:
+    if not same_size or not len(x) or _kind(x) != _kind(images):
         raise ValueError(
             f"{name} is {x.dtype} of shape {x.shape}; it must be {images.dtype} of shape "
-            f"[B, {', '.join(map(str, images.shape[1:]))}], as the stream's inputs are."
+            f"[B, {', '.join(map(str, images.shape[1:]))}], as the stream's inputs are, one or more."
         )
-    return x.astype(images.dtype).reshape(-1, *images.shape[1:])
+    return stored(name, x, images.dtype).reshape(-1, *images.shape[1:])
+
+
+def stored(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Return an array in the type in which it is held.
+
+    Raises:
+        ValueError: That cannot hold its numbers.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = x.astype(dtype)
+    is_float = np.issubdtype(dtype, np.floating)
+    if not (np.isfinite(cast).all() if is_float else (cast == x).all()):
+        raise ValueError(
+            f"{name} has numbers that {dtype} cannot hold; all must be within its range."
+        )
+    return cast
 
 
 def _pair(name: str, i: int, task: Arrays) -> tuple[np.ndarray, np.ndarray]:

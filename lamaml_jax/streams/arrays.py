@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamaml_jax import checks
-from lamaml_jax.streams._own_data import Arrays, checked_tasks, is_classes, stored_dtype
+from lamaml_jax.streams._own_data import Arrays, checked_tasks, is_classes, stored, stored_dtype
 from lamaml_jax.streams.benchmark import (
     Benchmark,
     EvalSplit,
@@ -24,6 +24,8 @@ from lamaml_jax.streams.benchmark import (
     joined,
 )
 from lamaml_jax.types import Setting
+
+_MOST_CLASSES = 1_000_000
 
 Transform: TypeAlias = Callable[[jax.Array], jax.Array]
 Augment: TypeAlias = Callable[[chex.PRNGKey, jax.Array], jax.Array]
@@ -92,10 +94,10 @@ def from_arrays(
     checks.integer("batch_size", batch_size, 1)
     checks.integer("epochs", epochs, 1)
     train, test = checked_tasks(train_tasks, test_tasks)
-    dtype = stored_dtype(test[0][0])
     offsets, widths = _heads(train, test, heads, num_classes)
     parts = [task for task in (*train, *test) if task is not None]
-    images = joined([x for x, _ in parts], dtype)
+    dtype = np.result_type(*(stored_dtype(x) for x, _ in parts))
+    images = joined([stored("an input", x, dtype) for x, _ in parts], dtype)
     firsts = np.cumsum([0, *(len(x) for x, _ in parts)])
     labels = _joined_labels(train, test, offsets)
     places = iter(firsts)
@@ -114,7 +116,9 @@ def from_arrays(
     stages = None if len(learnt) == len(train) else learnt
     shown = None
     if sequence is not None:
-        shown = _cut(sequence, train_rows, num_stages or len(learnt), epochs)
+        shown = _cut(
+            sequence, train_rows, len(learnt) if num_stages is None else num_stages, epochs
+        )
         kept, stages = [len(part) for part in shown], tuple(range(len(shown)))
     elif num_stages is not None:
         raise ValueError(f"num_stages is {num_stages}; it must be None without a sequence.")
@@ -196,6 +200,8 @@ def _heads(
 ) -> tuple[list[int], list[int]]:
     """Return the first output of each task's head, and how many it has."""
     pairs = list(zip(train, test, strict=True))
+    if num_classes is not None:
+        checks.integer("num_classes", num_classes, 1)
     if not is_classes(test[0][1]):
         if heads != "shared":
             raise ValueError(
@@ -203,14 +209,12 @@ def _heads(
             )
         y = test[0][1]
         return [0] * len(pairs), [num_classes or (1 if y.ndim == 1 else y.shape[1])] * len(pairs)
-    if num_classes is not None:
-        checks.integer("num_classes", num_classes, 1)
     highest = [max(task[1].max() for task in pair if task is not None) for pair in pairs]
     for i, label in enumerate(highest):
-        if num_classes is not None and label >= num_classes:
-            raise ValueError(
-                f"task {i} has label {label}; with num_classes {num_classes} it must be in [0, {num_classes})."
-            )
+        bound = _MOST_CLASSES if num_classes is None else num_classes
+        if label >= bound:
+            why = "the most outputs of a head" if num_classes is None else "as num_classes says"
+            raise ValueError(f"task {i} has label {label}; it must be in [0, {bound}), {why}.")
     if heads == "shared":
         return [0] * len(pairs), [num_classes or int(max(highest)) + 1] * len(pairs)
     widths = [num_classes or int(label) + 1 for label in highest]
@@ -264,6 +268,8 @@ def _cut(
         raise ValueError(
             f"epochs is {epochs}; it must be 1 with a sequence, which says all that is shown."
         )
+    if not len(pairs):
+        raise ValueError("sequence is empty; it must hold one or more examples.")
     checks.integer("num_stages", num_stages, 1, len(pairs))
     for step, (task, example) in enumerate(pairs):
         size = 0

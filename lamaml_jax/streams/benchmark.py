@@ -141,6 +141,14 @@ class Benchmark(NamedTuple):
     stages: tuple[int, ...] | None = None
     is_sequence: bool = False
 
+    def __repr__(self) -> str:
+        """Say what it is of, without arrays."""
+        setting = self.setting
+        return (
+            f"Benchmark({setting.num_tasks} tasks, {setting.num_classes} classes, {len(self.images)} inputs of shape "
+            f"{self.images.shape[1:]})"
+        )
+
     def learnt(self) -> tuple[int, ...]:
         """Return the rows of `Stream.train` that are learnt, in order."""
         return tuple(range(self.setting.num_tasks)) if self.stages is None else self.stages

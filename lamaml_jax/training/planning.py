@@ -85,6 +85,15 @@ def plan(
     Raises:
         ValueError: In one sentence, what is wrong with which argument.
     """
+    if not callable(learner) or isinstance(learner, Learner):
+        raise ValueError(
+            f"learner is {learner!r:.60}; it must be a factory such as la_maml, which is called with model and setting."
+        )
+    if not isinstance(model, Model):
+        raise ValueError(
+            f"model is a {type(model).__name__}; it must be a Model, as networks.mlp returns, or networks.from_flax "
+            "and the like of another library's module."
+        )
     if not isinstance(stream, Benchmark):
         raise ValueError(
             f"stream is a {type(stream).__name__}; it must be a Benchmark, as streams.from_arrays returns."
@@ -130,12 +139,14 @@ def batch_of_shapes(x: jax.ShapeDtypeStruct, y: jax.ShapeDtypeStruct) -> Batch:
 
 
 def _checked_seeds(seeds: Iterable[int]) -> tuple[int, ...]:
-    seeds = tuple(seeds) if isinstance(seeds, Iterable) else (seeds,)
-    for seed in seeds:
+    is_one = not isinstance(seeds, Iterable) or getattr(seeds, "ndim", 1) == 0
+    listed: list[Any] = [seeds] if is_one else list(seeds)
+    for seed in listed:
         checks.integer("seeds", seed, 0, 2**32 - 1)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise ValueError(f"seeds is {list(seeds)}; it must hold one or more different integers.")
-    return tuple(int(seed) for seed in seeds)
+    numbers = tuple(int(seed) for seed in listed)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise ValueError(f"seeds is {list(numbers)}; it must hold one or more different integers.")
+    return numbers
 
 
 def _parted(
@@ -150,6 +161,9 @@ def _parted(
             f"learner is {name}{inspect.signature(learner)}; it must be a factory of a model and a setting, with all "
             "else keyword-only: factory(model, setting, *, ...)."
         )
+    for p in signature:
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in settings:
+            raise ValueError(f"{p.name} is not given; {name} has no default for it.")
     for given in settings:
         if given not in keywords:
             raise ValueError(hyper.unknown(f"setting of {name}", given, keywords))
@@ -208,10 +222,31 @@ def _needs(wanted: Plan) -> frozenset[str]:
     """Return what the learner needs, once its factory and its network have taken their settings and the data."""
     setting, shapes = wanted.stream.setting, example(wanted.stream)
     _check_labels(setting, shapes.y)
+    if setting.loss is not None:
+        _check_loss(setting, shapes.y)
     floats = {name: jnp.float32(value) for name, value in wanted.runs.floats.items()}
     learner = wanted.build(floats)
+    if not isinstance(learner, Learner):
+        raise ValueError(
+            f"learner is {hyper.name_of(wanted.learner)}, which returns a {type(learner).__name__}; it must return a "
+            "Learner."
+        )
     networks.check_outputs(wanted.model, setting, shapes.x)
     return learner.needs
+
+
+def _check_loss(setting: Setting, y: jax.Array | jax.ShapeDtypeStruct) -> None:
+    if not callable(setting.loss):
+        raise ValueError(
+            f"loss is {setting.loss!r}; it must be a function, loss(outputs, y) -> [B]."
+        )
+    outputs = jax.ShapeDtypeStruct((y.shape[0], setting.num_classes), jnp.float32)
+    found = jax.eval_shape(setting.loss, outputs, y)
+    if getattr(found, "shape", None) != y.shape[:1]:
+        raise ValueError(
+            f"loss returns shape {getattr(found, 'shape', None)} for {y.shape[0]} examples; it must return a number "
+            "per example, without a mean."
+        )
 
 
 def _check_labels(setting: Setting, y: jax.Array | jax.ShapeDtypeStruct) -> None:
@@ -219,7 +254,7 @@ def _check_labels(setting: Setting, y: jax.Array | jax.ShapeDtypeStruct) -> None
     if setting.loss is None and not is_class:
         raise ValueError(
             f"loss is None, and the stream's targets are {y.dtype} of shape {y.shape}; cross-entropy takes classes, so "
-            "pass a loss of your own, loss(outputs, y) -> [B]."
+            "make the labels integers, or pass a loss of your own, loss(outputs, y) -> [B]."
         )
     if setting.loss is not None and not setting.class_mask.all():
         raise ValueError("loss is given; the stream's heads must be 'shared' then, not 'per_task'.")

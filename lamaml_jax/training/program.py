@@ -137,8 +137,8 @@ def compile_runs(
     ) -> Iterator[Part]:
         row, num_steps = plan.learnt[stage], plan.num_batches(stage)
         while True:
-            ahead = (batch for batch in (*plan.inside, num_steps) if batch > first)
-            stop = min(next(ahead), first + max(1, min(most(), per_call)))
+            ahead = next(batch for batch in (*plan.inside, num_steps) if batch > first)
+            stop = min(ahead, num_steps, first + max(1, min(most(), per_call)))
             state, part = steps((seeds, stream, state), whole(row, first, stop))
             infos = {n: v[:, first:stop] for n, v in parallel.collect(part, num_runs).items()}
             if stop == num_steps:

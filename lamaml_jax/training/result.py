@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from lamaml_jax import checks, metrics, parallel, streams
+from lamaml_jax import checks, hyper, metrics, parallel, streams
 from lamaml_jax.loop import Seed, evaluation_key, make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import saving
@@ -89,12 +89,32 @@ class Result:
         learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is undefined: where tasks do
         not come one after the other, all but RA.
         """
+        done, tasks = self.stages_learnt(), self.plan.tasks()
         values = self._evaluations().astype(np.float64)
-        tasks = self.plan.tasks()
+        if tasks is not None and done < len(self.plan.rows):
+            values, tasks = values[:, : done + 1], tasks[:done]
+        if not done:
+            return dict.fromkeys(METRICS, np.full(len(values), np.nan))
         if tasks is None:
             undefined, retained = np.full(len(values), np.nan), metrics.retained_accuracy(values)
             return {name: retained if name == "ra" else undefined for name in METRICS}
         return {name: metric(values[:, :, list(tasks)]) for name, metric in METRICS.items()}
+
+    def stages_learnt(self) -> int:
+        """Return how many tasks, or parts of a sequence, were learnt before training ended."""
+        is_known = np.isfinite(self._evaluations()[:, list(self.plan.rows)]).any(axis=(0, 2))
+        return int(np.flatnonzero(is_known).max(initial=-1)) + 1
+
+    def __repr__(self) -> str:
+        """Say what was trained, without arrays."""
+        plan = self.plan
+        return (
+            f"Result({hyper.name_of(plan.learner)}, {len(self.seeds)} runs, {self.stages_learnt()} of "
+            f"{len(plan.rows)} stages learnt)\n{self.table()}"
+        )
+
+    def _repr_markdown_(self) -> str:
+        return self.table()
 
     def table(self) -> str:
         """Return a Markdown table with a row per point: mean ± standard deviation over seeds, accuracies in percent.
@@ -115,12 +135,14 @@ class Result:
             ]
             lost = self.seeds[runs][~whole].tolist()
             note = (
-                f"{whole.sum()} ({', '.join(map(str, lost))} diverged)"
+                f"{whole.sum()} (seed {', '.join(map(str, lost))} diverged)"
                 if lost
                 else f"{whole.sum()}"
             )
             rows.append([*(f"{point[name]:g}" for name in swept), *cells, note])
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+        done, total = self.stages_learnt(), len(self.plan.rows)
+        return table if done == total else f"{table}\n\nStopped after {done} of {total}."
 
     def plot(self) -> "Figure":
         """Return a figure of the mean over the tasks learnt so far, after each of them: a line and band per point."""

@@ -8,6 +8,7 @@ folder of checkpoints has a learner.json as well, and the states in its last che
 import hashlib
 import json
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -23,7 +24,7 @@ from lamaml_jax.streams import Benchmark, Stream
 from lamaml_jax.streams.arrays import PLAIN_INPUTS
 from lamaml_jax.training.planning import Plan, batch_of_shapes, example
 from lamaml_jax.training.runs import Runs
-from lamaml_jax.types import Batch, Setting, State
+from lamaml_jax.types import Batch, Model, Setting, State
 
 DESCRIPTION, STATE, RESULTS = "learner.json", "learner.npz", "results.npz"
 CHECKPOINTS = "state"
@@ -40,30 +41,34 @@ def save(
     directory: pathlib.Path, plan: Plan, record: Mapping[str, np.ndarray], state: State
 ) -> None:
     """Write a result's files, each whole or not at all."""
+    if not len(plan.stream.images):
+        raise ValueError("stream is not given; load the result with its stream to save it again.")
     directory.mkdir(parents=True, exist_ok=True)
+    if (directory / DESCRIPTION).exists():
+        _refuse_others(directory / DESCRIPTION, _describe(plan), "directory")
     checkpoint.write(directory / STATE, state)
     with write_whole(directory / RESULTS) as file:
         np.savez_compressed(file, allow_pickle=False, **record)
     _write_description(directory / DESCRIPTION, _describe(plan))
 
 
-def claim(directory: pathlib.Path, plan: Plan) -> None:
+def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> None:
     """Write learner.json into a folder of checkpoints, or check that it is of these runs.
+
+    Args:
+        directory: The folder.
+        plan: What is trained.
+        evaluation: How it is evaluated.
 
     Raises:
         ValueError: It is of others, or damaged.
     """
-    path, wanted = directory / DESCRIPTION, json.loads(json.dumps(_describe(plan)))
-    if not path.exists():
-        directory.mkdir(parents=True, exist_ok=True)
-        _write_description(path, wanted)
+    path, wanted = directory / DESCRIPTION, {**_describe(plan), **evaluation}
+    if path.exists():
+        _refuse_others(path, wanted, "checkpoint_dir")
         return
-    found = _read_description(path)
-    if differing := [n for n in {**wanted, **found} if wanted.get(n) != found.get(n)]:
-        raise ValueError(
-            f"checkpoint_dir is {str(directory)!r}, whose runs differ in {', '.join(differing)}; it must be a new "
-            "folder, or one of the same runs."
-        )
+    directory.mkdir(parents=True, exist_ok=True)
+    _write_description(path, wanted)
 
 
 def load(
@@ -76,6 +81,10 @@ def load(
     """
     of_run = directory / CHECKPOINTS
     home = of_run if (of_run / DESCRIPTION).exists() else directory
+    if not (directory / RESULTS).exists() and checkpoint.saved(home):
+        raise ValueError(
+            f"{directory} holds checkpoints of runs that are not finished; the same call of train goes on from them."
+        )
     plan, shapes = _plan(_read_description(home / DESCRIPTION), dict(given))
     learner = plan.build({name: jnp.float32(v) for name, v in plan.runs.floats.items()})
     one = jax.eval_shape(learner.init, jax.random.key(0), shapes)
@@ -117,8 +126,8 @@ def _describe(plan: Plan) -> dict[str, Any]:
             "shape": list(images.shape[1:]),
             "dtype": images.dtype.name,
             "transformed": stream.inputs is not PLAIN_INPUTS,
-            "sha256": hashlib.sha256(np.ascontiguousarray(images).data).hexdigest(),
         },
+        **_fingerprints(plan, shapes),
         "example": {
             n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
         },
@@ -133,6 +142,68 @@ def _describe(plan: Plan) -> dict[str, Any]:
     }
 
 
+def _fingerprints(plan: Plan, shapes: Batch) -> dict[str, str]:
+    """Return what tells apart data, transforms, networks and losses that look alike, as SHA-256 by name."""
+    stream, loss = plan.stream, plan.stream.setting.loss
+    drawn = jax.jit(stream.make_stream)(jax.random.key(0))
+    rows = drawn.train.image[0, :4] if drawn.train.image.shape[1] else drawn.test.image[0, :4]
+    transform = jax.tree.map(lambda a: a[0], drawn.transform)
+    images = jnp.asarray(stream.images)
+    seen = (
+        stream.inputs.evaluation(images, rows, transform),
+        stream.inputs.training(jax.random.key(0), images, rows, transform),
+    )
+    found: dict[str, Any] = {
+        "data": [stream.images, drawn],
+        "transforms": seen,
+        "network": _program(plan.model, shapes.x),
+    }
+    if loss is not None:
+        label = drawn.train.label[0, : len(rows)]
+        outputs = jnp.arange(len(rows) * stream.setting.num_classes) / 7
+        found["loss"] = loss(outputs.reshape(len(rows), -1).astype(jnp.float32), label)
+    return {f"sha256_{name}": _digest(value) for name, value in found.items()}
+
+
+def _program(model: Model, x: Any) -> str:
+    """Return a network's computation as text."""
+    params = jax.eval_shape(model.init, jax.random.key(0), x)
+    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(model.apply)(params, x)))
+
+
+def _digest(value: Any) -> str:
+    digest = hashlib.sha256(value.encode() if isinstance(value, str) else b"")
+    for leaf in [] if isinstance(value, str) else jax.tree.leaves(value):
+        digest.update(f"{leaf.dtype} {leaf.shape} ".encode())
+        digest.update(np.ascontiguousarray(leaf).tobytes())
+    return digest.hexdigest()
+
+
+def _check_stream(stream: Benchmark, setting: Setting, found: Mapping[str, Any]) -> None:
+    """Check that a stream has the tasks, heads and inputs that a learner was trained on."""
+    images, inputs = stream.images, found["inputs"]
+    alike = {
+        "heads": np.array_equal(stream.setting.class_mask, setting.class_mask),
+        "inputs": [list(images.shape[1:]), images.dtype.name] == [inputs["shape"], inputs["dtype"]],
+        "transform": (stream.inputs is not PLAIN_INPUTS) == inputs["transformed"],
+    }
+    if differing := [name for name, is_alike in alike.items() if not is_alike]:
+        raise ValueError(
+            f"stream has other {' and '.join(differing)} than the learner was trained on; its tasks, classes and "
+            "inputs must be of the same kind."
+        )
+
+
+def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str) -> None:
+    found, wanted = _read_description(path), json.loads(json.dumps(wanted))
+    names = {**wanted, **found} if argument == "checkpoint_dir" else wanted
+    if differing := [n for n in names if wanted.get(n) != found.get(n)]:
+        raise ValueError(
+            f"{argument} is {str(path.parent)!r}, whose runs differ in {', '.join(differing)}; it must be a new "
+            "folder, or one of the same runs."
+        )
+
+
 def _plan(found: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, Batch]:
     """Return what was trained, and the shapes of a batch."""
     name, source = found["learner"], found["network"]
@@ -145,7 +216,10 @@ def _plan(found: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, Batch]:
     if loss is None and stream is not None:
         loss = stream.setting.loss
     for unknown in set(given) - set(found["functions"]):
-        raise ValueError(hyper.unknown("setting that is a function", unknown, found["functions"]))
+        known = ["learner", "model", "stream", "loss", *found["functions"]]
+        raise ValueError(hyper.unknown("thing that can be given", unknown, known))
+    if learner is not None and not callable(learner):
+        raise ValueError(f"learner is {learner!r}; it must be the factory that was trained.")
     lacking = {"learner": learner is None, "model": model is None}
     lacking |= {"loss": found["setting"]["loss"] and loss is None}
     lacking |= {n: n not in given for n in found["functions"]}
@@ -157,6 +231,9 @@ def _plan(found: dict[str, Any], given: dict[str, Any]) -> tuple[Plan, Batch]:
     setting = Setting(**{**found["setting"], "class_mask": mask, "loss": loss})
     if stream is None:
         stream = _without_data(setting, found)
+    else:
+        _check_stream(stream, setting, found)
+        stream = stream._replace(setting=stream.setting._replace(loss=loss))
     runs = Runs(found["seeds"], found["points"], found["floats"], found["stream_seed"])
     of_stages = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
     x, y = (jax.ShapeDtypeStruct(*found["example"][n]) for n in "xy")
@@ -181,12 +258,13 @@ def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
 
 
 def _read_state(home: pathlib.Path, like: State) -> State:
-    places = checkpoint.saved(home)
-    path = home / places[-1].name if places else home / STATE
+    advice = "load it with the learner and the model that were trained"
+    path = home / STATE
     try:
-        if places:
-            return checkpoint.read(path, {"state": like}, partly=True)["state"]
-        return checkpoint.read(path, like)
+        if not path.exists() and (places := checkpoint.saved(home)):
+            path = home / places[-1].name
+            return checkpoint.read(path, {"state": like}, partly=True, advice=advice)["state"]
+        return checkpoint.read(path, like, advice=advice)
     except OSError:
         raise ValueError(f"{path} cannot be read; it must be a saved learner.") from None
 

@@ -147,6 +147,10 @@ def train(
     """
     checks.choice("eval", eval, Eval)
     checks.integer("eval_batch", eval_batch, 1)
+    if on_task is not None and not callable(on_task):
+        raise ValueError(f"on_task is {on_task!r}; it must be a function of a Progress, or None.")
+    if devices is not None and not len(devices):
+        raise ValueError("devices is empty; it must hold a device, or be None.")
     planned = plan(
         learner,
         model,
@@ -160,7 +164,7 @@ def train(
     )
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
     if folder is not None:
-        saving.claim(folder, planned)
+        saving.claim(folder, planned, {"eval": eval, "eval_batch": eval_batch})
     clock = Clock() if clock is None else clock
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
     in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
@@ -213,8 +217,10 @@ def train(
         tasks = _evaluated(planned, eval, stage)
         recording.note_evaluation(record, planned, evaluate(*tasks), planned.rows[stage], *tasks)
         place = Place(stage + 1)
-        stopped = _tell(on_task, planned, program, record, state, place.stage)
-        save()
+        try:
+            stopped = _tell(on_task, planned, program, record, state, place.stage)
+        finally:
+            save()
         if should_stop is not None and should_stop():
             raise Interrupted(place, folder)
     if "rate_mean" in record:
