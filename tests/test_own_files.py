@@ -32,6 +32,11 @@ STREAM = """
     def nothing(*, size: int = 1):
         return [size]
 
+    def plain(*, size: int = 20):
+        x = np.random.default_rng(0).normal(size=(size, 2))
+        y = (x[:, 0] > 0).astype(int)
+        return streams.from_arrays([(x, y)] * 2, [(x, y)] * 2)
+
     def sequence():
         x, y = np.zeros((4, 2)), np.arange(4) % 2
         return streams.from_arrays([(x, y)] * 2, [(x, y)] * 2, sequence=[(0, 0), (1, 0)])
@@ -100,6 +105,28 @@ def test_a_sweep_reads_their_signatures(files: dict[str, str], tmp_path: pathlib
     best = json.loads((tmp_path / "best.json").read_text())
     assert best["point"]["lr"] == "0.1"
     assert len(list((tmp_path / "units").iterdir())) == 2  # epochs shape the program, rates do not
+
+
+def test_a_stream_without_validation_data_is_swept_on_test_data_knowingly(
+    files: dict[str, str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = (
+        *(f"--benchmark={files['my_stream.py']}:plain", "--learner=online", "--num_seeds=2"),
+        *("--grid=lr=0.0,0.1", f"--workdir={tmp_path / 'sweep'}"),
+    )
+    with pytest.raises(SystemExit):
+        run_script(sweep, *arguments)
+    said = capsys.readouterr().err
+    assert "Give plain a keyword eval_split that it passes on to streams.from_arrays" in said
+    assert "or pass --eval_split=test" in said and not (tmp_path / "sweep").exists()
+    with pytest.raises(SystemExit):
+        run_script(sweep, *arguments, "--eval_split=test", "--report_best")
+    assert "validation must choose" in capsys.readouterr().err
+    run_script(sweep, *arguments, "--eval_split=test")
+    assert "2 seeds, test data" in capsys.readouterr().out
+    assert json.loads((tmp_path / "sweep" / "best.json").read_text())["point"]["lr"] == "0.1"
+    run_script(report, str(tmp_path), f"--out={tmp_path / 'page.html'}")
+    assert "RA in percent on test data" in (tmp_path / "page.html").read_text()
 
 
 def test_a_changed_file_is_another_run(files: dict[str, str], tmp_path: pathlib.Path) -> None:

@@ -131,6 +131,10 @@ class Config:
             epochs=self.stream["epochs"],
         )
 
+    def eval_split(self) -> str:
+        """Return which data are evaluated on: "test" where a user's benchmark has no others."""
+        return self.stream.get("eval_split", "test")
+
     def has_own_heads(self) -> bool:
         """Return whether every task has outputs of its own, and is known at test."""
         if self.dataset is None:

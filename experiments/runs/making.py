@@ -151,6 +151,8 @@ def _stream(
     benchmark: str, learner: str, protocol: Protocol, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     own = stream_defaults(benchmark)
+    if catalogue.is_own(benchmark) and "eval_split" not in own:
+        given = _without_eval_split(given, benchmark)
     given = _given(given, own, benchmark)
     preset = presets.stream(benchmark, learner, protocol)
     usual = {"batch_size": BATCH_SIZE, "epochs": EPOCHS[protocol]}
@@ -169,6 +171,17 @@ def _stream(
         if values[name] is not None:
             checks.integer(name, values[name], 1)
     return values
+
+
+def _without_eval_split(given: Mapping[str, Any], benchmark: str) -> dict[str, Any]:
+    """Return what else is given to a user's benchmark that evaluates on test data, and cannot do otherwise."""
+    if given.get("eval_split") == "validation":
+        raise ValueError(
+            f"eval_split is 'validation', the default where runs choose; {benchmark} has no eval_split. Give "
+            f"{catalogue.short(benchmark)} a keyword eval_split that it passes on to streams.from_arrays, or pass "
+            "--eval_split=test to choose on test data knowingly."
+        )
+    return {name: value for name, value in given.items() if name != "eval_split"}
 
 
 def _given(given: Mapping[str, Any], own: Mapping[str, Any], whose: str) -> dict[str, Any]:

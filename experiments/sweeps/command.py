@@ -105,7 +105,7 @@ def check_report(wanted: Request, num_seeds: int) -> None:
         ValueError: Its choice is made on test data, or with some of these seeds.
     """
     config = wanted.configs[0]
-    if num_seeds and config.stream["eval_split"] == "test":
+    if num_seeds and config.eval_split() == "test":
         raise ValueError(
             "report_best is given and eval_split is 'test'; validation must choose what is reported on test data."
         )
@@ -193,7 +193,7 @@ def show(wanted: Request, sweep: Sweep) -> None:
 def title(wanted: Request) -> str:
     """Return what a sweep's ranking and picture are headed with."""
     config = wanted.configs[0]
-    seeds, split = seeds_in_words(len(config.seeds)), config.stream["eval_split"]
+    seeds, split = seeds_in_words(len(config.seeds)), config.eval_split()
     return (
         f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds}, {split} data"
     )
