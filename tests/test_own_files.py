@@ -32,6 +32,18 @@ STREAM = """
     def nothing(*, size: int = 1):
         return [size]
 
+    def positional(a):
+        return a
+
+    def unannotated(*, a=1):
+        return a
+
+    def settable(n=3, *, name: str = "a"):
+        return make(num_tasks=n)
+
+    def broken(*, size: int = 1):
+        raise ValueError("boom")
+
     def plain(*, size: int = 20):
         x = np.random.default_rng(0).normal(size=(size, 2))
         y = (x[:, 0] > 0).astype(int)
@@ -47,8 +59,28 @@ METHOD = """
     def slow(model, setting, *, lr: float = 0.2, steps: int = 1):
         return online(model, setting, lr=lr / steps)
 
+    def rateless(model, setting, *, lr: float):
+        return online(model, setting, lr=lr)
+
+    def nothing(model, setting):
+        pass
+
     def linear(num_classes, *, scale: float = 1.0):
         return networks.mlp(num_classes, hidden=())
+
+    def no_argument():
+        return networks.mlp(2)
+
+    def no_model(num_classes):
+        pass
+
+    def broken_model(num_classes):
+        model = networks.mlp(num_classes)
+
+        def apply(params, x, gates=None):
+            raise ValueError("in a trace")
+
+        return model._replace(apply=apply)
 """
 
 
@@ -58,7 +90,9 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     (folder / "my_stream.py").write_text(textwrap.dedent(STREAM))
     (folder / "my_method.py").write_text(textwrap.dedent(METHOD))
     (folder / "broken.py").write_text("import no_such_module")
-    return {name: str(folder / name) for name in ("my_stream.py", "my_method.py", "broken.py")}
+    (folder / "undefined.py").write_text("def f():\n    return undefined\n\n\nf()\n")
+    (folder / "unparsed.py").write_text("a = 1\ndef f(:\n")
+    return {path.name: str(path) for path in folder.iterdir()}
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +126,15 @@ def test_a_report_calls_them_by_their_functions(run: pathlib.Path, tmp_path: pat
     run_script(report, str(run), f"--out={tmp_path / 'page.html'}")
     page = (tmp_path / "page.html").read_text()
     assert ">slow<" in page and ">ER<" in page
+
+
+def test_a_method_may_need_a_setting(files: dict[str, str], tmp_path: pathlib.Path) -> None:
+    run_train(
+        f"--benchmark={files['my_stream.py']}:plain",
+        *(f"--learner={files['my_method.py']}:rateless", "--set=lr=0.2", "--num_seeds=2"),
+        f"--workdir={tmp_path}",
+    )
+    assert json.loads((tmp_path / "config.json").read_text())["settings"]["keywords"] == {"lr": 0.2}
 
 
 def test_a_sweep_reads_their_signatures(files: dict[str, str], tmp_path: pathlib.Path) -> None:
@@ -129,6 +172,15 @@ def test_a_stream_without_validation_data_is_swept_on_test_data_knowingly(
     assert "RA in percent on test data" in (tmp_path / "page.html").read_text()
 
 
+def test_a_grid_is_over_what_can_be_set(
+    files: dict[str, str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = f"--benchmark={files['my_stream.py']}:settable"
+    with pytest.raises(SystemExit):
+        run_script(sweep, own, "--learner=online", "--grid=n=2,3", f"--workdir={tmp_path}")
+    assert "'n' of settable cannot be set" in capsys.readouterr().err
+
+
 def test_a_changed_file_is_another_run(files: dict[str, str], tmp_path: pathlib.Path) -> None:
     own = tmp_path / "my_method.py"
     own.write_text(textwrap.dedent(METHOD))
@@ -150,7 +202,46 @@ def test_a_changed_file_is_another_run(files: dict[str, str], tmp_path: pathlib.
             ["--benchmark={my_stream.py}:mke"],
             "'mke' is not a function of my_stream.py; did you mean",
         ),
-        (["--benchmark={broken.py}:make"], "broken.py cannot be imported: ModuleNotFoundError"),
+        (["--benchmark={broken.py}:make"], "broken.py, line 1: cannot .* ModuleNotFoundError"),
+        (["--benchmark={undefined.py}:make"], "undefined.py, line 2: cannot .*: NameError: name"),
+        (["--benchmark={unparsed.py}:make"], r"SyntaxError: .*\(unparsed.py, line 2\)"),
+        (["--benchmark={my_stream.py}"], "it must be .*my_stream.py:FUNCTION, a function of the"),
+        (["--packaged_mnist", "--learner={my_method.py}"], "must be .*my_method.py:FUNCTION"),
+        (["--packaged_mnist", "--network={my_method.py}"], "must be .*my_method.py:FUNCTION"),
+        (
+            ["--benchmark={my_stream.py}:positional"],
+            r"callable as positional\(\), with a default for all else: .*'a'",
+        ),
+        (["--benchmark={my_stream.py}:unannotated"], "keyword a must be annotated, as in a: int"),
+        (["--benchmark={my_stream.py}:broken"], "error: /.*my_stream.py, line [0-9]+: boom"),
+        *(
+            (
+                ["--benchmark={my_stream.py}:settable", f"--set={name}=2"],
+                f"'{name}' of settable cannot be set; what can is keyword-only, .* and annotated",
+            )
+            for name in ("n", "name")
+        ),
+        (
+            ["--packaged_mnist", "--learner={my_method.py}:linear"],
+            r"must be callable as linear\(model, setting\), with a default",
+        ),
+        (
+            ["--packaged_mnist", "--learner={my_method.py}:rateless"],
+            "lr is not given; rateless has no default for it: pass --set=lr=VALUE",
+        ),
+        (["--packaged_mnist", "--learner={my_method.py}:nothing"], "it must return a Learner"),
+        (
+            ["--packaged_mnist", "--network={my_method.py}:no_argument"],
+            r"callable as no_argument\(num_classes\), with a default",
+        ),
+        (
+            ["--packaged_mnist", "--network={my_method.py}:no_model"],
+            "returns a NoneType; it must return a Model, as networks.mlp does",
+        ),
+        (
+            ["--packaged_mnist", "--network={my_method.py}:broken_model"],
+            "my_method.py, line [0-9]+: in a trace",
+        ),
         (
             ["--benchmark={my_stream.py}:nothing"],
             "which returns a list; it must return a Benchmark",

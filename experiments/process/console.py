@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from absl import logging
 
 from experiments.process import signals, startup
+from experiments.runs import users
 from lamaml_jax.datasets import DatasetError
 from lamaml_jax.training import Interrupted
 
@@ -48,7 +49,8 @@ def plain_errors() -> Iterator[None]:
         )
         sys.exit(signals.UNFINISHED)
     except (ValueError, OSError, DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        where = users.place(error)
+        print(f"error: {where}: {error}" if where else f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -5,14 +5,11 @@ A file's is named as FILE.py:FUNCTION; nothing is registered.
 
 import functools
 import hashlib
-import importlib.util
 import inspect
-import pathlib
-import sys
-import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from experiments.runs import users
 from lamaml_jax import LEARNERS, Model, hyper, networks, streams
 
 
@@ -64,7 +61,7 @@ def learner(name: str) -> Callable[..., Any]:
     Raises:
         ValueError: There is none of this name.
     """
-    return _find("learner", name, LEARNERS)
+    return _find("learner", name, LEARNERS, ("model", "setting"))
 
 
 def benchmark(name: str) -> Callable[..., Any]:
@@ -83,7 +80,7 @@ def network(name: str | None, dataset: str | None) -> Callable[..., Model]:
         ValueError: There is none of this name.
     """
     if name is not None:
-        return _find("network", name, NETWORKS)
+        return _find("network", name, NETWORKS, ("num_classes",))
     return networks.mlp if dataset is None else DATASETS[dataset].network
 
 
@@ -106,7 +103,7 @@ def dataset(of_benchmark: str, name: str | None = None) -> str | None:
 def sources(names: Iterable[str | None]) -> dict[str, str]:
     """Return the SHA-256 of the users' files among names, by name."""
     own = [name for name in names if name is not None and is_own(name)]
-    return {name: hashlib.sha256(_path(name).read_bytes()).hexdigest() for name in own}
+    return {name: hashlib.sha256(users.path(name).read_bytes()).hexdigest() for name in own}
 
 
 def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -115,42 +112,13 @@ def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
-def _find(what: str, name: str, known: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
-    if not is_own(name):
-        if name not in known:
-            raise ValueError(hyper.unknown(what, name, known))
-        return known[name]
-    path, attribute = _path(name), short(name)
-    if not path.is_file():
-        raise ValueError(f"{what} is {name!r}; there is no file {str(path)!r}.")
-    factory = getattr(_imported(path.resolve()), attribute, None)
-    if not callable(factory):
-        there = [
-            n for n, v in vars(_imported(path.resolve())).items() if callable(v) and n[0] != "_"
-        ]
-        raise ValueError(
-            f"{what} is {name!r}; " + hyper.unknown(f"function of {path.name}", attribute, there)
-        )
-    return factory
-
-
-def _path(name: str) -> pathlib.Path:
-    return pathlib.Path(name.rpartition(":")[0]).expanduser()
-
-
-@functools.cache
-def _imported(path: pathlib.Path) -> types.ModuleType:
-    """Return a user's file as a module, imported once."""
-    spec = importlib.util.spec_from_file_location(f"of_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{str(path)!r} is not a Python file; its name must end with .py.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where typing looks for what annotations name
-    sys.path.insert(0, str(path.parent))  # for its neighbours
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ValueError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    finally:
-        sys.path.remove(str(path.parent))
-    return module
+def _find(
+    what: str, name: str, known: Mapping[str, Callable[..., Any]], arguments: tuple[str, ...] = ()
+) -> Callable[..., Any]:
+    if is_own(name):
+        return users.find(what, name, arguments)
+    if name.endswith(".py"):
+        raise ValueError(f"{what} is {name!r}; it must be {name}:FUNCTION, a function of the file.")
+    if name not in known:
+        raise ValueError(hyper.unknown(what, name, known))
+    return known[name]

@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from experiments.presets.preset import Protocol, Semantics
-from experiments.runs import catalogue
+from experiments.runs import catalogue, users
 from lamaml_jax import Learner, Model, Setting, hyper, streams
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Run, make_run
@@ -84,7 +84,9 @@ class Config:
     def build(self, setting: Setting, floats: Hyper) -> Learner:
         """Return the learner for a stream, with floats that may be traced."""
         factory, static = catalogue.learner(self.learner), self._parted()[1]
-        return factory(self.model(setting.num_classes), setting, **static, **floats)
+        made = factory(self.model(setting.num_classes), setting, **static, **floats)
+        users.require(made, Learner, "learner", self.learner, "lamaml_jax.la_maml")
+        return made
 
     def training(self, benchmark: streams.Benchmark) -> dict[str, Any]:
         """Return what `train` and `training.plan` take to train this on its benchmark."""
@@ -112,7 +114,9 @@ class Config:
 
     def model(self, num_classes: int) -> Model:
         """Return the network for this many classes over all heads."""
-        return catalogue.network(self.architecture, self.dataset)(num_classes, **self.network)
+        made = catalogue.network(self.architecture, self.dataset)(num_classes, **self.network)
+        users.require(made, Model, "network", str(self.architecture), "networks.mlp")
+        return made
 
     def setting(self) -> Setting:
         """Return the stream's static facts as far as they are known without data: all but its length."""
@@ -202,11 +206,7 @@ _EVAL_BATCH = 1000
 def _made_by_user(benchmark: str, settings: str) -> streams.Benchmark:
     """Return a user's benchmark, which may take long to make, with settings as JSON."""
     made = catalogue.benchmark(benchmark)(**json.loads(settings))
-    if not isinstance(made, streams.Benchmark):
-        raise ValueError(
-            f"benchmark is {benchmark!r}, which returns a {type(made).__name__}; it must return a Benchmark, as "
-            "streams.from_arrays does."
-        )
+    users.require(made, streams.Benchmark, "benchmark", benchmark, "streams.from_arrays")
     in_order = made.learnt() == tuple(range(made.setting.num_tasks)) and not made.is_sequence
     if made.setting.loss is not None or not in_order:
         raise ValueError(

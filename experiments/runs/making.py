@@ -1,5 +1,6 @@
 """How a configuration is made of what flags say, and checked before any work starts."""
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -59,6 +60,8 @@ def make_config(
     if protocol == "multi" and "glances" in hyper.names(factory):
         keywords = {"glances": 1} | keywords
     keywords |= set_of["learner"]
+    _require_all(factory, keywords)
+    _require_all(factories["network"], set_of["network"])
     floats, static = hyper.part_floats(factory, keywords)
     stream_seed = set_of["run"].get("stream_seed", stream_seed)
     config = Config(
@@ -109,6 +112,12 @@ def setting_names(benchmark: str, learner: str, architecture: str | None = None)
     return [name for factory in factories for name in hyper.names(factory)]
 
 
+def unknown_setting(benchmark: str, learner: str, architecture: str | None, name: str) -> str:
+    """Return the sentence that says that an assignment cannot set a name."""
+    factories = _factories(benchmark, learner, architecture)
+    return _unknown(f"setting of {learner} on {benchmark}", name, factories)
+
+
 def integer_names(benchmark: str, learner: str, architecture: str | None = None) -> set[str]:
     """Return those of `setting_names` whose values are integers."""
     factories = _factories(benchmark, learner, architecture).values()
@@ -126,10 +135,27 @@ def _parse_assignments(
             raise ValueError(f"{text!r} is not of the form name=value.")
         owners = [whose for whose, factory in factories.items() if name in hyper.names(factory)]
         if not owners:
-            known = [name for factory in factories.values() for name in hyper.names(factory)]
-            raise ValueError(hyper.unknown(what, name, known))
+            raise ValueError(_unknown(what, name, factories))
         texts[owners[0]].append(text)
     return {whose: hyper.parse(factory, texts[whose]) for whose, factory in factories.items()}
+
+
+def _unknown(what: str, name: str, factories: Mapping[str, Callable[..., Any]]) -> str:
+    for factory in factories.values():
+        if name in catalogue.defaults(factory):
+            return (
+                f"{name!r} of {hyper.name_of(factory)} cannot be set; what can is keyword-only, behind a *, and "
+                "annotated as an int, a float, a bool or a Literal."
+            )
+    return hyper.unknown(what, name, [n for f in factories.values() for n in hyper.names(f)])
+
+
+def _require_all(factory: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    for p in inspect.signature(factory).parameters.values():
+        if p.kind is p.KEYWORD_ONLY and p.default is p.empty and p.name not in given:
+            raise ValueError(
+                f"{p.name} is not given; {hyper.name_of(factory)} has no default for it: pass --set={p.name}=VALUE."
+            )
 
 
 def _factories(

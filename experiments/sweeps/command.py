@@ -14,12 +14,11 @@ from experiments.reporting.summary import seeds_in_words, title_of
 from experiments.reporting.tables import markdown
 from experiments.runs import catalogue, identity, runner, workdirs
 from experiments.runs.config import Config
-from experiments.runs.making import make_config, setting_names
+from experiments.runs.making import make_config, setting_names, unknown_setting
 from experiments.sweeps import results
 from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.plan import Unit, plan
 from experiments.sweeps.results import Sweep
-from lamaml_jax import hyper
 from lamaml_jax.datasets import ImageDataset
 
 FIRST_SEED = 100
@@ -72,12 +71,11 @@ def request(
         settings["stream"]["eval_split"] = "validation"
     if not axes:
         raise ValueError("grid is not given; it must be an axis such as lr_init=0.001:0.3:log8.")
-    known = setting_names(settings["benchmark"], learner, settings["architecture"])
+    of = settings["benchmark"], learner, settings["architecture"]
+    known = setting_names(*of)
     for axis in axes:
         if axis.name not in known:
-            raise ValueError(
-                hyper.unknown(f"setting of {learner} on {settings['benchmark']}", axis.name, known)
-            )
+            raise ValueError(unknown_setting(*of, axis.name))
     for text in options.SET.value:
         if (name := text.partition("=")[0]) in [axis.name for axis in axes]:
             raise ValueError(f"set is {text!r}; {name} is what the grid is over.")
