@@ -277,6 +277,30 @@ def test_what_is_not_a_function_of_its_parameters_is_refused(refusals: Any) -> N
             jax.eval_shape(make().init, KEY, x)
 
 
+@pytest.mark.parametrize(
+    ("make", "example"),
+    [
+        (flax_nnx, "networks.from_nnx(lambda rngs: NnxDense(..., rngs=rngs))"),
+        (equinox, "networks.from_equinox(lambda key: Gated(..., key=key))"),
+    ],
+)
+def test_a_module_itself_is_refused_with_an_example(make: Any, example: str) -> None:
+    library = make()
+    made = library.dense(rngs=nnx.Rngs(0)) if make is flax_nnx else library.dense(KEY)
+    with pytest.raises(ValueError, match="itself; pass a function that makes it") as refused:
+        library.adapt(made)
+    assert str(refused.value).endswith(f" {example}.")
+
+
+def test_a_function_that_equinox_has_wrapped_makes_a_model() -> None:
+    eqx = pytest.importorskip("equinox", reason="equinox is not installed")
+    make = lambda key: eqx.nn.Linear(NUM_FEATURES, CLASSES, key=key)  # noqa: E731
+    x = inputs("dense")
+    for wrapped in (eqx.filter_jit(make), eqx.Partial(make)):
+        model = networks.from_equinox(wrapped)
+        assert model.apply(model.init(KEY, x), x).shape == (BATCH_SIZE, CLASSES)
+
+
 def test_an_error_of_the_users_own_stays_what_it_is() -> None:
     def broken(x: jax.Array) -> jax.Array:
         raise ValueError("mine")

@@ -64,9 +64,8 @@ def from_flax(module: nn.Module) -> Model:
         return cast(jax.Array, module.apply({"params": params}, x, method="features"))
 
     def says(message: str) -> str:
-        return (
-            f"{message.split()[0]} draws with a key at every call"  # begins with the module's name
-        )
+        name, *_ = message.split()  # with which the message begins
+        return f"{name} draws with a key at every call"
 
     return _model(draw, apply, flax.errors.InvalidRngError, says, module, features)
 
@@ -79,9 +78,9 @@ def from_nnx(make: Callable[..., Any]) -> Model:
             the module maps inputs `[B, ...]` to logits `[B, C]`. Of methods and attributes, see `from_flax`.
 
     Raises:
-        ValueError: The module holds other arrays than `nnx.Param`s (nnx.BatchNorm, nnx.Dropout with `rngs`). From the
-            model's `init`: it draws at every call (nnx.Dropout without deterministic=True), or has parameters that are
-            not of floating point.
+        ValueError: `make` is a module itself, or the module holds other arrays than `nnx.Param`s (nnx.BatchNorm,
+            nnx.Dropout with `rngs`). From the model's `init`: it draws at every call (nnx.Dropout without
+            deterministic=True), or has parameters that are not of floating point.
 
     Example:
         >>> import functools, jax
@@ -100,6 +99,8 @@ def from_nnx(make: Callable[..., Any]) -> Model:
         ['hidden/bias', 'hidden/kernel', 'out/bias', 'out/kernel']
     """
     from flax import nnx
+
+    _require_function("from_nnx", "rngs", make, nnx.Module)
 
     def parts(module: Any) -> Any:
         return nnx.split(module, nnx.Param, ...)
@@ -146,11 +147,14 @@ def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
             Of methods and attributes, see `from_flax`.
 
     Raises:
-        ValueError: `make` returns no callable, as `eqx.nn.make_with_state` does, or a module that keeps a state
-            (eqx.nn.BatchNorm) or arrays that are not of floating point. From the model's `init`: it draws at every call
-            (eqx.nn.Dropout without inference=True).
+        ValueError: `make` is a module itself, or returns no callable (as of `eqx.nn.make_with_state`), or a module that
+            keeps a state (eqx.nn.BatchNorm) or arrays that are not of floating point. From the model's `init`: it draws
+            at every call (eqx.nn.Dropout without inference=True).
     """
     import equinox as eqx
+
+    if not (isinstance(make, eqx.Partial) or hasattr(make, "__wrapped__")):  # as by eqx.filter_jit
+        _require_function("from_equinox", "key", make, eqx.Module)
 
     def is_index(node: Any) -> bool:
         return isinstance(node, eqx.nn.StateIndex)
@@ -158,9 +162,7 @@ def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
     abstract = eqx.filter_eval_shape(make, jax.random.key(0))
     if not callable(abstract):
         kind = type(abstract).__name__
-        raise ValueError(
-            f"make returns a {kind}; it must return a module without a state; {_PURE}."
-        )
+        raise ValueError(f"make returns a {kind}; it must return a stateless module; {_PURE}.")
     for path, leaf in jax.tree_util.tree_leaves_with_path(abstract, is_leaf=is_index):
         if is_index(leaf):
             raise ValueError(f"{_name(path)} is a state (eqx.nn.StateIndex); {_PURE}.")
@@ -263,6 +265,15 @@ def _model(
         getattr(module, "gate_sizes", ()),
         getattr(module, "gate_params", None),
     )
+
+
+def _require_function(adapter: str, key: str, make: Any, module: type) -> None:
+    if isinstance(make, module):
+        name = type(make).__name__
+        raise ValueError(
+            f"make is a {name} itself; pass a function that makes it, as every run draws weights of its own: "
+            f"networks.{adapter}(lambda {key}: {name}(..., {key}={key}))."
+        )
 
 
 @contextlib.contextmanager
