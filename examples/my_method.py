@@ -35,7 +35,7 @@ def ring_replay(
     memory: int = 200,
     replay_batch: int = 10,
 ) -> Learner:
-    """Return replay from a ring of the last `memory` examples, `replay_batch` of them in each step of rate `lr`."""
+    """Return SGD of rate `lr` that replays `replay_batch` of the last `memory` examples."""
     checks.integer("memory", memory, 1)
     checks.integer("replay_batch", replay_batch, 0)
     loss_fn = losses.task_loss(model.apply, setting)
