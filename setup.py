@@ -53,6 +53,8 @@ setup(
             "tensorboardX>=2.6.5",
         ],
         "docs": [
+            "dm-haiku>=0.0.17",
+            "equinox>=0.13.8",
             "myst-nb>=1.4.0",
             "sphinx>=9.0.4",
             "sphinx-book-theme>=1.4.0",
