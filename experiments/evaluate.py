@@ -20,7 +20,7 @@ if __name__ == "__main__":
 import numpy as np
 from absl import app
 
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.reporting.summary import title
 from experiments.reporting.tables import markdown
 from experiments.runs import catalogue, finished
@@ -29,10 +29,7 @@ from lamaml_jax import Result
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up as the run's was, and evaluate."""
-    console.prepare()
-    with console.plain_errors():
-        config = finished.config(argv)
-        backend.configure(config.benchmark, len(config.seeds) * len(config.points))
+    finished.set_up(argv)
     main(argv)
 
 

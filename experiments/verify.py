@@ -27,7 +27,7 @@ if __name__ == "__main__":
 import numpy as np
 from absl import app, flags
 
-from experiments.process import backend, console, options
+from experiments.process import console, options
 from experiments.runs import finished, runner, workdirs
 from lamaml_jax import checkpoint
 from lamaml_jax.training import saving
@@ -40,10 +40,7 @@ _IN = flags.DEFINE_string("in", None, "Where to make it: for the processes that 
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up as the run's was, and verify."""
-    console.prepare()
-    with console.plain_errors():
-        config = finished.config(argv)
-        backend.configure(config.benchmark, len(config.runs().each()))
+    finished.set_up(argv)
     main(argv)
 
 

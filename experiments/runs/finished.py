@@ -1,10 +1,18 @@
-"""A finished run's configuration, from its work directory."""
+"""A finished run's configuration, from its work directory, and a process like the run's."""
 
 from collections.abc import Sequence
 
-from experiments.process import console
+from experiments.process import backend, console
 from experiments.runs import workdirs
 from experiments.runs.config import Config
+
+
+def set_up(argv: Sequence[str]) -> None:
+    """Set the process of a script up as that of the run which its argument names was."""
+    console.prepare()
+    with console.plain_errors():
+        of = config(argv)
+        backend.configure(of.benchmark, len(of.runs().each()))
 
 
 def config(argv: Sequence[str]) -> Config:

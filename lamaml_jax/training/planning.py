@@ -52,11 +52,19 @@ class Plan(NamedTuple):
         """Return the tasks in the order in which they are learnt, None where they come mixed in a sequence."""
         if self.stream.is_sequence:
             return None
-        return self.learnt if len(self.rows) == self.rows[-1] else self.all_tasks()
+        return self.all_tasks() if self.is_mixed() else self.learnt
+
+    def is_mixed(self) -> bool:
+        """Return whether all tasks are learnt at once."""
+        return len(self.rows) < self.rows[-1]
+
+    def is_in_order(self) -> bool:
+        """Return whether all tasks are learnt as they are counted, so that those seen are the first ones."""
+        return self.tasks() == self.all_tasks()
 
     def num_batches(self, stage: int) -> int:
         """Return how many batches arrive in a stage, over all epochs."""
-        if len(self.rows) == self.rows[-1]:
+        if not self.is_mixed():
             return self.stream.num_batches(self.learnt[stage])
         setting, sizes = self.stream.setting, self.stream.train_sizes
         most = jax.eval_shape(self.stream.make_stream, jax.random.key(0)).train.image.size

@@ -44,12 +44,13 @@ def save(
     if not len(plan.stream.images):
         raise ValueError("stream is not given; load the result with its stream to save it again.")
     directory.mkdir(parents=True, exist_ok=True)
+    description = _describe(plan)
     if (directory / DESCRIPTION).exists():
-        _refuse_others(directory / DESCRIPTION, _describe(plan), "directory")
+        _refuse_others(directory / DESCRIPTION, description, "directory")
     checkpoint.write(directory / STATE, state)
     with write_whole(directory / RESULTS) as file:
         np.savez_compressed(file, allow_pickle=False, **record)
-    _write_description(directory / DESCRIPTION, _describe(plan))
+    _write_description(directory / DESCRIPTION, description)
 
 
 def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> None:
@@ -148,11 +149,8 @@ def _fingerprints(plan: Plan, shapes: Batch) -> dict[str, str]:
     drawn = jax.jit(stream.make_stream)(jax.random.key(0))
     rows = drawn.train.image[0, :4] if drawn.train.image.shape[1] else drawn.test.image[0, :4]
     transform = jax.tree.map(lambda a: a[0], drawn.transform)
-    images = jnp.asarray(stream.images)
-    seen = (
-        stream.inputs.evaluation(images, rows, transform),
-        stream.inputs.training(jax.random.key(0), images, rows, transform),
-    )
+    few = jnp.asarray(stream.images[np.asarray(rows)]), jnp.arange(len(rows)), transform
+    seen = stream.inputs.evaluation(*few), stream.inputs.training(jax.random.key(0), *few)
     found: dict[str, Any] = {
         "data": [stream.images, drawn],
         "transforms": seen,
@@ -175,7 +173,7 @@ def _digest(value: Any) -> str:
     digest = hashlib.sha256(value.encode() if isinstance(value, str) else b"")
     for leaf in [] if isinstance(value, str) else jax.tree.leaves(value):
         digest.update(f"{leaf.dtype} {leaf.shape} ".encode())
-        digest.update(np.ascontiguousarray(leaf).tobytes())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

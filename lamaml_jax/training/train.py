@@ -233,7 +233,7 @@ def train(
 def _evaluated(planned: Plan, eval: Eval, stage: int) -> tuple[int, int]:
     """Return the tasks that are evaluated after a stage: from the first up to the last."""
     num_tasks = planned.stream.setting.num_tasks
-    if planned.rows[stage] == num_tasks or planned.tasks() != planned.all_tasks():
+    if planned.rows[stage] == num_tasks or not planned.is_in_order():
         return 0, num_tasks
     # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
     return {"all": (0, num_tasks), "seen": (0, stage + 2), "needed": (stage, stage + 2)}[eval]
@@ -241,8 +241,7 @@ def _evaluated(planned: Plan, eval: Eval, stage: int) -> tuple[int, int]:
 
 def _seen(planned: Plan, stage: int) -> int:
     """Return up to which task there are evaluations inside a stage."""
-    in_order = planned.tasks() == planned.all_tasks()
-    return stage + 1 if in_order else len(planned.all_tasks())
+    return stage + 1 if planned.is_in_order() else len(planned.all_tasks())
 
 
 def _timed(parts: Iterator[Part], clock: Clock) -> Iterator[Part]:
