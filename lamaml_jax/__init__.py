@@ -20,8 +20,8 @@ from lamaml_jax.learners import (
     sync_la_maml,
     ucb,
 )
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._projection import project_agem, project_gem
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.projection import project_agem, project_gem
 from lamaml_jax.training import Progress, Result, load, load_packaged_la_maml, train
 from lamaml_jax.types import Batch, Learner, Model, Setting
 from lamaml_jax.updates import (

@@ -19,9 +19,9 @@ from helpers import (
 )
 
 from lamaml_jax import Batch, Learner, Model, icarl, losses, networks, online
-from lamaml_jax.learners._exemplars import herd
 from lamaml_jax.learners.icarl import IcarlState
 from lamaml_jax.learners.online import OnlineState
+from lamaml_jax.learners.parts.exemplars import herd
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

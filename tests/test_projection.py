@@ -12,7 +12,7 @@ from helpers import assert_close, assert_same_bits
 from scipy.optimize import nnls
 
 from lamaml_jax import project_agem, project_gem
-from lamaml_jax.learners._projection import gem_multipliers
+from lamaml_jax.learners.parts.projection import gem_multipliers
 
 FOLDER = Path(__file__).parent / "reference"
 EPS = 1e-3

@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._posterior import Noise, posterior_step, summed_gradient
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces
@@ -40,7 +40,7 @@ def bgd(
     clip_norm: Positive | None = None,
     noise: Noise | None = None,
 ) -> Learner:
-    """Return Bayesian gradient descent, by the update of `lamaml_jax/learners/_posterior.py`.
+    """Return Bayesian gradient descent, by the update of `lamaml_jax/learners/parts/posterior.py`.
 
     With g the gradient of the incoming examples' summed loss at theta = mean + std * eps, eps ~ N(0, 1), and E the
     mean over samples:

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._optimizer import Optimizer, make_descent
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.losses import task_loss, task_predict
 from lamaml_jax.types import (
     Batch,

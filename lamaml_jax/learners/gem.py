@@ -15,9 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners import _rings
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._projection import project_agem, project_gem
+from lamaml_jax.learners.parts import rings
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.projection import project_agem, project_gem
 from lamaml_jax.losses import task_loss, task_predict
 from lamaml_jax.types import (
     Batch,
@@ -99,10 +99,10 @@ def gem(
     def project(
         key: chex.PRNGKey, state: GemState, past: jax.Array, grads: Params, rows: Params
     ) -> tuple[Params, Params]:
-        tasks, count, stop = _rings.listed(past)
+        tasks, count, stop = rings.listed(past)
 
         def fill(i: jax.Array, rows: Params) -> Params:
-            row = jax.grad(loss_fn)(state.params, _rings.held(state.memory, tasks[i]))
+            row = jax.grad(loss_fn)(state.params, rings.held(state.memory, tasks[i]))
             row, _ = clip_by_global_norm(row, clip_norm)
             return jax.tree.map(lambda all_, one: all_.at[i].set(one), rows, row)
 
@@ -180,14 +180,14 @@ def agem(
     loss_fn = task_loss(model.apply, setting)
 
     def sampled(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
-        drawn = _rings.sample(key, state.memory, past, replay_batch)
+        drawn = rings.sample(key, state.memory, past, replay_batch)
         return jax.grad(loss_fn)(state.params, drawn)
 
     def mean(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
-        tasks, count, stop = _rings.listed(past)
+        tasks, count, stop = rings.listed(past)
 
         def add(i: jax.Array, total: Params) -> Params:
-            grads = jax.grad(loss_fn)(state.params, _rings.held(state.memory, tasks[i], i < count))
+            grads = jax.grad(loss_fn)(state.params, rings.held(state.memory, tasks[i], i < count))
             grads, _ = clip_by_global_norm(grads, clip_norm)
             return jax.tree.map(jnp.add, total, grads)
 
@@ -239,12 +239,12 @@ def _learner(
     loss_fn = task_loss(model.apply, setting)
 
     def init(key: chex.PRNGKey, example: Batch) -> GemState:
-        rings = _rings.init(example, setting.num_tasks, memory // setting.num_tasks)
-        return GemState(model.init(key, example.x), rings, first_task=jnp.int32(-1))
+        of_tasks = rings.init(example, setting.num_tasks, memory // setting.num_tasks)
+        return GemState(model.init(key, example.x), of_tasks, first_task=jnp.int32(-1))
 
     def update(key: chex.PRNGKey, state: GemState, batch: Batch) -> tuple[GemState, Info]:
         task = batch.task[0]
-        past = _rings.past_tasks(state.memory, task)
+        past = rings.past_tasks(state.memory, task)
         is_first = (state.first_task < 0) & batch.valid.any()
         first_task = jnp.where(is_first, task, state.first_task).astype(jnp.int32)
         state = state._replace(first_task=first_task)
@@ -253,7 +253,7 @@ def _learner(
             key: chex.PRNGKey, carry: tuple[GemState, Any], piece: Batch
         ) -> tuple[tuple[GemState, Any], Info]:
             state, space = carry
-            state = state._replace(memory=_rings.add(state.memory, task, piece))
+            state = state._replace(memory=rings.add(state.memory, task, piece))
 
             def glance(
                 carry: tuple[Params, Any], key: chex.PRNGKey

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks
-from lamaml_jax.learners._factory import learner_factory
+from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import (
     Batch,

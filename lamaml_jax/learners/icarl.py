@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from lamaml_jax import checks
-from lamaml_jax.learners._exemplars import (
+from lamaml_jax.learners.parts.exemplars import (
     Draw,
     Exemplars,
     class_means,
@@ -26,7 +26,7 @@ from lamaml_jax.learners._exemplars import (
     set_sizes,
     squared_distances,
 )
-from lamaml_jax.learners._factory import learner_factory
+from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import require_classes, task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces, sgd_step

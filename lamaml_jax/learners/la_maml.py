@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import replay
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._look_ahead import PushEpochs, look_ahead_learner
-from lamaml_jax.learners._optimizer import Optimizer, make_descent
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
+from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
 

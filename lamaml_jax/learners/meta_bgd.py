@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._look_ahead import PushEpochs, filled_pieces
-from lamaml_jax.learners._posterior import Noise, posterior_step, summed_gradient
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.look_ahead import PushEpochs, filled_pieces
+from lamaml_jax.learners.parts.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, meta_objective, split

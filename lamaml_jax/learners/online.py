@@ -8,7 +8,7 @@ from typing import NamedTuple
 import chex
 
 from lamaml_jax import checks
-from lamaml_jax.learners._factory import learner_factory
+from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import task_loss, task_predict
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import scan_pieces, sgd_step

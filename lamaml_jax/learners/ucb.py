@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks
-from lamaml_jax.learners._factory import learner_factory
-from lamaml_jax.learners._posterior import Noise, normal_noise
+from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.posterior import Noise, normal_noise
 from lamaml_jax.losses import require_classes, task_loss, task_scores
 from lamaml_jax.types import (
     Apply,

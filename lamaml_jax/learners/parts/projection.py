@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from lamaml_jax.learners._box_qp import box_qp, matmul, safely_definite
+from lamaml_jax.learners.parts.box_qp import box_qp, matmul, safely_definite
 
 Gradient: TypeAlias = chex.ArrayTree
 Scalar: TypeAlias = jax.Array | float

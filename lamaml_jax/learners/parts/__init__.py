@@ -1,0 +1,1 @@
+"""What serves one family of methods, or every factory, and is no method itself."""
