@@ -15,7 +15,7 @@ from lamaml_jax import Batch, Learner, Model, Setting, mer, networks, online, re
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-VECTORS = Path(__file__).parent / "reference" / "mer_single_head.npz"
+VECTORS = Path(__file__).parents[1] / "reference" / "mer_single_head.npz"
 SETTING = small_setting()
 ONE_BY_ONE = SETTING._replace(batch_size=1)
 MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))

@@ -65,7 +65,7 @@ KEYWORDS = {
 
 def tabulated() -> list[tuple[str, ...]]:
     """Return (benchmark, protocol, learner, keyword, value, source), a learner's own row before that of all."""
-    with (pathlib.Path(__file__).parent / "hyperparameters.csv").open() as file:
+    with (pathlib.Path(__file__).parents[1] / "hyperparameters.csv").open() as file:
         rows = list(csv.DictReader(file))
     found: dict[tuple[str, ...], str] = {}
     for row in sorted(rows, key=lambda row: row["learner"] != "all"):

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from photographs import photographs, small
 from running import Stopped, run_train, stop_after
-from test_split_runs import photographs, small
 
 from experiments.runs import dynamics, probes, runner, workdirs
 from experiments.runs.config import Config

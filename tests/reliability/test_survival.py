@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from blobs import FAST, NETWORK, blobs, trained
 from helpers import assert_same_bits
 from running import quick_environment, run_train
-from test_training import FAST, NETWORK, blobs, trained
 
 from experiments.process import signals
 from lamaml_jax import la_maml, train, training
 from lamaml_jax.checkpoint import Place, saved
 from lamaml_jax.training import Interrupted
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 LONG = (
     *("--packaged_mnist", "--learner=la_maml", "--num_seeds=2", "--num_tasks=3", "--eval=needed"),
     *("--set=inner_steps=2", "--samples_per_task=600", "--checkpoint_minutes=0"),

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from photographs import photographs, small
 from running import run_train, users_environment
-from test_split_runs import photographs, small
 
 from experiments import train
 from experiments.reporting import figures

@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 from lamaml_jax import project_agem, project_gem
 from lamaml_jax.learners.parts.projection import gem_multipliers
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 EPS = 1e-3
 NUM_WEIGHTS = 40
 

@@ -34,7 +34,7 @@ from lamaml_jax.updates import clip_by_global_norm
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-VECTORS = Path(__file__).parent / "reference" / "la_er_multi_head.npz"
+VECTORS = Path(__file__).parents[1] / "reference" / "la_er_multi_head.npz"
 SETTING = small_setting()
 MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
 SMALL: dict[str, Any] = {"memory": 15, "replay_batch": 4, "inner_steps": 2, "glances": 2}

@@ -12,7 +12,7 @@ import pytest
 
 import lamaml_jax
 
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PAGES = [
     *sorted(ROOT.glob("*.md")),
     *(path for path in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in path.parts),

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from diary import diarist
 from helpers import assert_same_bits, small_keywords
-from test_loop import diarist
 
 from lamaml_jax import LEARNERS, networks, online, streams, train
 from lamaml_jax.loop import Seed, make_run

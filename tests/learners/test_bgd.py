@@ -34,7 +34,7 @@ from lamaml_jax import (
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-REFERENCE = Path(__file__).parent / "reference" / "meta_bgd_multi_head.npz"
+REFERENCE = Path(__file__).parents[1] / "reference" / "meta_bgd_multi_head.npz"
 SETTING = small_setting()
 MODEL = networks.mlp(SETTING.num_classes, hidden=(8,))
 KEY = jax.random.key(0)

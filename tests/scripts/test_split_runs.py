@@ -1,6 +1,5 @@
 """Runs on Split CIFAR-100 with a small network: every learner on the training script's path, mostly in ten epochs."""
 
-import functools
 import json
 import pathlib
 import subprocess
@@ -9,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from photographs import photographs, small
 from running import users_environment
 
 import lamaml_jax
 from experiments.reporting.summary import comparison_table
 from experiments.runs import runner
-from experiments.runs.config import Config
-from experiments.runs.making import make_config
-from lamaml_jax.datasets import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -28,34 +25,6 @@ QUICK = {"la_maml", "gem", "hat", "icarl", "iid", "ucb", "mer"}
 def on_the_multi_pass_protocol(learner: str) -> Any:
     marks = () if learner in QUICK else pytest.mark.slow
     return pytest.param(learner, "multi", marks=marks)
-
-
-@functools.cache
-def photographs(classes: int = 100, size: int = 32) -> ImageDataset:
-    """Return 10 images of each class for training and 2 for test, each a colour of its class with noise."""
-    rng = np.random.default_rng(0)
-    colors = rng.integers(0, 256, (classes, 1, 1, 3))
-
-    def draw(per_class: int) -> tuple[Any, Any]:
-        labels = np.repeat(np.arange(classes, dtype=np.int32), per_class)
-        noise = rng.integers(-20, 21, (len(labels), size, size, 3))
-        return np.clip(colors[labels] + noise, 0, 255).astype(np.uint8), labels
-
-    name = {100: "cifar100", 200: "tiny_imagenet"}[classes]
-    return ImageDataset(name, *draw(10), *draw(2), source="made up")
-
-
-def small(learner: str, *assignments: str, **changes: Any) -> Config:
-    """Return two tasks of 50 images on a network of a few units."""
-    settings: dict[str, Any] = {
-        "benchmark": "split_cifar100",
-        "assignments": list(assignments),
-        "seeds": (0, 1),
-        "stream": {"num_tasks": 2},
-        "network": {"filters": (4, 4), "hidden": (8,)},
-        **changes,
-    }
-    return make_config(learner=learner, **settings)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +115,7 @@ runner.run(config, test_split_runs.photographs(), pathlib.Path(sys.argv[2]))
     for num_seeds in (1, 3):
         folder = tmp_path / str(num_seeds)
         command = [sys.executable, "-c", code, str(num_seeds), str(folder)]
-        root = pathlib.Path(__file__).parents[1]
+        root = pathlib.Path(__file__).parents[2]
         subprocess.run(command, cwd=root, env=users_environment(), check=True)
         results.append(np.load(folder / "results.npz"))
     alone, beside = results

@@ -21,7 +21,7 @@ from lamaml_jax.types import NonNegative
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
 KEY = jax.random.key(0)
-ROOT = pathlib.Path(__file__).parents[1]
+ROOT = pathlib.Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "tutorials" / "your_method.md"
 
 

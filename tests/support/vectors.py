@@ -13,7 +13,7 @@ import pytest
 
 from lamaml_jax import Batch, Model, Setting
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parents[1] / "reference"
 NUM_TASKS, CLASSES_PER_TASK = 3, 2
 
 in_both_precisions = pytest.mark.parametrize(
