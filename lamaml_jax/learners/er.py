@@ -115,7 +115,8 @@ def er(
             return carry, {"loss": loss, "gradient_norm": norm}
 
         (params, opt_state), infos = jax.lax.scan(glance, (state.params, state.opt_state), keys[1:])
-        kept = replay.add_reservoir(keys[0], state.memory, piece, age_inclusive=age_inclusive)
+        memory = replay.after(state.memory, params)
+        kept = replay.add_reservoir(keys[0], memory, piece, age_inclusive=age_inclusive)
         return ErState(params, kept, opt_state), jax.tree.map(jnp.mean, infos)
 
     def update(key: chex.PRNGKey, state: ErState, batch: Batch) -> tuple[ErState, Info]:

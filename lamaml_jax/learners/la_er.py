@@ -146,7 +146,8 @@ def la_er(
             return state._replace(params=params, lrs=lrs), info
 
         state, infos = jax.lax.scan(glance, state, keys[1:])
-        kept = replay.add_reservoir(keys[0], state.memory, batch, age_inclusive=age_inclusive)
+        memory = replay.after(state.memory, state.params)
+        kept = replay.add_reservoir(keys[0], memory, batch, age_inclusive=age_inclusive)
         return state._replace(memory=kept), jax.tree.map(lambda values: values[-1], infos)
 
     def update(key: chex.PRNGKey, state: LaErState, batch: Batch) -> tuple[LaErState, Info]:

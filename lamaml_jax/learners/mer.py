@@ -120,7 +120,8 @@ def mer(
         keys = jax.random.split(key_batches, batches_per_example)
         after, losses = jax.lax.scan(learn_batch, state.params, keys)
         params = _interpolate(state.params, after, across_batch_lr)
-        kept = replay.add_reservoir(key_push, state.memory, example, age_inclusive=age_inclusive)
+        memory = replay.after(state.memory, params)
+        kept = replay.add_reservoir(key_push, memory, example, age_inclusive=age_inclusive)
         return MerState(params, kept), {"loss": jnp.mean(losses)}
 
     def update(key: chex.PRNGKey, state: MerState, batch: Batch) -> tuple[MerState, Info]:

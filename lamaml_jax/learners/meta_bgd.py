@@ -173,9 +173,8 @@ def meta_bgd(
                 key_step, mean, std, gradient, mean_eta, mc_samples, noise_of_pair
             )
             offered = batch._replace(valid=is_new & (index == 0))
-            kept = replay.add_reservoir(
-                key_push, state.memory, offered, age_inclusive=age_inclusive
-            )
+            memory = replay.after(state.memory, mean)
+            kept = replay.add_reservoir(key_push, memory, offered, age_inclusive=age_inclusive)
             return MetaBgdState(mean, std, kept, lrs, lrs_std), info
 
         keys = jax.random.split(key, glances)

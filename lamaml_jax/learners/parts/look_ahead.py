@@ -93,7 +93,10 @@ def look_ahead_learner(
         # What is drawn stays outside the loop over glances, which would copy the memory for each of them.
         first = draw(key_draws[0], state.memory, batch)
         kept = replay.add_reservoir(
-            key_push, state.memory, batch._replace(valid=is_new), age_inclusive=age_inclusive
+            key_push,
+            replay.after(state.memory, first[1]),
+            batch._replace(valid=is_new),
+            age_inclusive=age_inclusive,
         )
         later = jax.lax.map(lambda key: draw(key, kept, batch), key_draws[1:])
         drawn = jax.tree.map(
