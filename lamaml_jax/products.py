@@ -41,7 +41,8 @@ def float32(
     if is_other or not _are_matrices(a, b, dimension_numbers) or len(a) > 1:
         return jax.lax.dot_general(a, b, dimension_numbers, precision=precision, **kwargs)
     # Not left to the compiler, which no longer knows of a context in which this was traced.
-    precision = precision or jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    config: Any = jax.config  # which newer versions of JAX annotate otherwise
+    precision = precision or config.jax_default_matmul_precision
     return _product_p.bind(a, b, form="nn", precision=precision, is_rounded=False)
 
 

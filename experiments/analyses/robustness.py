@@ -229,6 +229,6 @@ def _spread(values: np.ndarray) -> float | None:
     return float(values.max() - values.min()) if len(values) else None
 
 
-def _rank_correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     defined = len(a) > 1 and len(set(b)) > 1
     return float(spearmanr(a, b).statistic) if defined else None

@@ -118,5 +118,5 @@ def _pair(name: str, i: int, task: Arrays) -> tuple[np.ndarray, np.ndarray]:
 def _kind(array: np.ndarray) -> str:
     if array.dtype == np.uint8:
         return "uint8"
-    kinds = {"float": jnp.floating, "int": jnp.integer, "bool": jnp.bool_}
+    kinds: dict[str, Any] = {"float": jnp.floating, "int": jnp.integer, "bool": jnp.bool_}
     return next((n for n, of in kinds.items() if jnp.issubdtype(array.dtype, of)), "other")
