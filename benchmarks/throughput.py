@@ -10,9 +10,7 @@ Every case runs in a process of its own, on real images, with replay, shuffling 
 run meanwhile. An update counts once per seed.
 """
 
-import concurrent.futures
 import json
-import multiprocessing
 import pathlib
 import sys
 from collections.abc import Sequence
@@ -59,9 +57,9 @@ def main(argv: Sequence[str]) -> None:
         cases = _cases()
     except ValueError as error:
         sys.exit(f"error: {error}")
-    rate = _in_own_process(measure.product_rate)
+    rate = measure.in_own_process(measure.product_rate)
     print(f"{rate['device']}; large float32 matrix products: {rate['gflops']:.0f} GFLOP/s\n")
-    rows = [_in_own_process(measure.measure, case) for case in tqdm(cases, unit="case")]
+    rows = [measure.in_own_process(measure.measure, case) for case in tqdm(cases, unit="case")]
     print(_HEADER)
     for row in rows:
         print(_line(row, rate["gflops"]))
@@ -110,12 +108,6 @@ def _line(row: dict[str, Any], product_rate: float) -> str:
         f"| {row['gflops']:.0f} | {row['gflops'] / product_rate:.0%} "
         f"| {row['eval_seconds_per_seed']:.1f} |"
     )
-
-
-def _in_own_process(function: Any, *args: Any) -> dict[str, Any]:
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *args).result()
 
 
 if __name__ == "__main__":

@@ -148,6 +148,31 @@ def test_the_demo_takes_further_flags(tmp_path: pathlib.Path) -> None:
 
 
 @pytest.mark.slow
+def test_scaling_prints_costs_and_how_they_grow(tmp_path: pathlib.Path) -> None:
+    axes = ["--axis=memory=50,5000", "--axis=width=4,8"]
+    options = ["--learner=er", "--num_seeds=1", "--repeats=1", f"--csv={tmp_path / 'costs.csv'}"]
+    done = run_script("benchmarks.scaling", *axes, *options)
+    with (tmp_path / "costs.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["axis"], row["value"]) for row in rows] == [
+        ("memory", "50"),
+        ("memory", "5000"),
+        ("width", "4"),
+        ("width", "8"),
+    ]
+    assert [int(row["weights"]) for row in rows[2:]] == [785 * 4 + 5 * 14, 785 * 8 + 9 * 18]
+    assert all(float(row["ms per update"]) > 0 for row in rows)
+    growth = 1e6 * (float(rows[1]["peak memory MB"]) - float(rows[0]["peak memory MB"])) / 4950
+    assert growth > 784 * 4  # bytes per slot
+    assert "\nmemory: ms per update " in done.stdout and "\nweight: ms per update " in done.stdout
+
+
+def test_scaling_refuses_an_axis_that_it_does_not_know() -> None:
+    done = run_script("benchmarks.scaling", "--axis=depth=2,3", status=1)
+    assert "axis is 'depth=2,3'; it must start with" in done.stderr
+
+
+@pytest.mark.slow
 def test_throughput_prints_a_table_and_writes_it_as_json(tmp_path: pathlib.Path) -> None:
     options = ["--num_seeds=2", "--repeats=1", f"--json={tmp_path / 'speed.json'}"]
     done = run_script("benchmarks.throughput", "--learner=online,icarl", *options)
