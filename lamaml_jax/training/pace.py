@@ -2,7 +2,7 @@
 
 import sys
 
-from lamaml_jax.training.program import Clock
+from lamaml_jax.training.clock import Clock
 
 _CALLS_PER_CHECKPOINT = 4
 

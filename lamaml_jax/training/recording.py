@@ -19,6 +19,7 @@ import numpy as np
 from lamaml_jax import metrics, parallel
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.program import Part, Program
+from lamaml_jax.types import State
 
 Record: TypeAlias = dict[str, np.ndarray]
 
@@ -86,6 +87,14 @@ def note_evaluation(
     """Enter a row of evaluations of tasks from `first` up to `stop`; a run whose scores are not finite has diverged."""
     record["diverged"] |= np.isnan(values[:, first:stop]).any(axis=1)
     record[evaluated(plan)][:, row] = np.where(record["diverged"][:, None], np.nan, values)
+
+
+def note_names(record: Record, plan: Plan, state: State) -> None:
+    """Enter what layers and evaluations inside tasks are called."""
+    if "rate_mean" in record:
+        record["layer_names"] = np.array(metrics.layer_names(state.lrs))
+    if plan.inside:
+        record["inside_batches"] = np.array(plan.inside)
 
 
 _RATES = ("rate_mean", "rate_share_nonpositive")

@@ -3,13 +3,17 @@
 Dimensions: R runs (seeds, point by point).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 
 from lamaml_jax.loop import Seed
+from lamaml_jax.types import Learner
+
+Factory: TypeAlias = Callable[..., Learner]
+"""`factory(model, setting, *, ...) -> Learner`, whose keyword-only signature is the method's configuration."""
 
 Point: TypeAlias = Mapping[str, float]
 

@@ -1,0 +1,184 @@
+"""What learner.json says of runs: enough to tell them apart, and to make them again with what a file cannot hold."""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from lamaml_jax import hyper, networks
+from lamaml_jax.learners import LEARNERS
+from lamaml_jax.streams import Benchmark, Stream
+from lamaml_jax.streams.arrays import PLAIN_INPUTS
+from lamaml_jax.training.fitting import batch_of_shapes, example
+from lamaml_jax.training.planning import Plan
+from lamaml_jax.training.runs import Factory, Runs
+from lamaml_jax.types import Batch, Loss, Model, Setting
+
+FORMAT = 1
+NAMES = (
+    *("learner", "settings", "functions", "network", "setting", "inputs", "example"),
+    *("seeds", "points", "floats", "stream_seed", "learnt", "rows", "is_sequence", "inside"),
+)
+"""What is in every description."""
+
+
+def describe(plan: Plan) -> dict[str, Any]:
+    """Return what learner.json holds."""
+    stream, runs, setting = plan.stream, plan.runs, plan.stream.setting
+    shapes, images = example(stream), stream.images
+    functions = [name for name, value in plan.static.items() if not _is_plain(value)]
+    return {
+        "format": FORMAT,
+        "learner": hyper.name_of(plan.learner),
+        "settings": {n: v for n, v in plan.static.items() if n not in functions},
+        "functions": functions,
+        "network": plan.model.source,
+        "setting": {
+            **setting._asdict(),
+            "class_mask": np.asarray(setting.class_mask).astype(int).tolist(),
+            "loss": setting.loss is not None,
+        },
+        "inputs": {
+            "shape": list(images.shape[1:]),
+            "dtype": images.dtype.name,
+            "transformed": stream.inputs is not PLAIN_INPUTS,
+        },
+        **_fingerprints(plan, shapes),
+        "example": {
+            n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
+        },
+        "seeds": list(runs.seeds),
+        "points": [dict(point) for point in runs.points],
+        "floats": dict(runs.floats),
+        "stream_seed": runs.stream_seed,
+        "learnt": list(plan.learnt),
+        "rows": list(plan.rows),
+        "is_sequence": stream.is_sequence,
+        "inside": list(plan.inside),
+    }
+
+
+def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, Batch]:
+    """Return what was trained, and the shapes of a batch.
+
+    Args:
+        found: A description.
+        given: What it does not hold, by name; see `Result.load`.
+
+    Raises:
+        ValueError: Something must be given, or what is given does not fit.
+    """
+    learner, model, loss, stream = _functions(found, given)
+    mask = np.array(found["setting"]["class_mask"], bool)
+    setting = Setting(**{**found["setting"], "class_mask": mask, "loss": loss})
+    if stream is None:
+        stream = _without_data(setting, found)
+    else:
+        _check_stream(stream, setting, found)
+        stream = stream._replace(setting=stream.setting._replace(loss=loss))
+    runs = Runs(found["seeds"], found["points"], found["floats"], found["stream_seed"])
+    of_stages = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
+    x, y = (jax.ShapeDtypeStruct(*found["example"][n]) for n in "xy")
+    settings = found["settings"] | {n: given[n] for n in found["functions"]}
+    return Plan(learner, model, stream, runs, settings, *of_stages), batch_of_shapes(x, y)
+
+
+def _functions(
+    found: Mapping[str, Any], given: Mapping[str, Any]
+) -> tuple[Factory, Model, Loss | None, Benchmark | None]:
+    """Return learner, model, loss and stream, as given or found; raise ValueError where something must be given."""
+    name, source = found["learner"], found["network"]
+    learner, model = given.get("learner", LEARNERS.get(name)), given.get("model")
+    if model is None and source is not None:
+        arguments = {n: v for n, v in source.items() if n != "name"}
+        model = getattr(networks, source["name"])(**arguments)
+    loss, stream = given.get("loss"), given.get("stream")
+    if loss is None and stream is not None:
+        loss = stream.setting.loss
+    known = ["learner", "model", "stream", "loss", *found["functions"]]
+    for unknown in set(given) - set(known):
+        raise ValueError(hyper.unknown("thing that can be given", unknown, known))
+    if learner is not None and not callable(learner):
+        raise ValueError(f"learner is {learner!r}; it must be the factory that was trained.")
+    lacking = {"learner": learner is None, "model": model is None}
+    lacking |= {"loss": found["setting"]["loss"] and loss is None}
+    lacking |= {n: n not in given for n in found["functions"]}
+    for argument in (argument for argument, is_lacking in lacking.items() if is_lacking):
+        raise ValueError(
+            f"{argument} is not given; a saved {name} does not hold it, so pass {argument}=... to load."
+        )
+    return learner, model, loss, stream  # type: ignore[return-value]
+
+
+def _fingerprints(plan: Plan, shapes: Batch) -> dict[str, str]:
+    """Return what tells apart data, transforms, networks and losses that look alike, as SHA-256 by name."""
+    stream, loss = plan.stream, plan.stream.setting.loss
+    drawn = jax.jit(stream.make_stream)(jax.random.key(0))
+    rows = drawn.train.image[0, :4] if drawn.train.image.shape[1] else drawn.test.image[0, :4]
+    transform = jax.tree.map(lambda a: a[0], drawn.transform)
+    few = jnp.asarray(stream.images[np.asarray(rows)]), jnp.arange(len(rows)), transform
+    seen = stream.inputs.evaluation(*few), stream.inputs.training(jax.random.key(0), *few)
+    found: dict[str, Any] = {
+        "data": [stream.images, drawn],
+        "transforms": seen,
+        "network": _program(plan.model, shapes.x),
+    }
+    if loss is not None:
+        label = drawn.train.label[0, : len(rows)]
+        outputs = jnp.arange(len(rows) * stream.setting.num_classes) / 7
+        found["loss"] = loss(outputs.reshape(len(rows), -1).astype(jnp.float32), label)
+    return {f"sha256_{name}": _digest(value) for name, value in found.items()}
+
+
+def _program(model: Model, x: Any) -> str:
+    """Return a network's computation as text."""
+    params = jax.eval_shape(model.init, jax.random.key(0), x)
+    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(model.apply)(params, x)))
+
+
+def _digest(value: Any) -> str:
+    digest = hashlib.sha256(value.encode() if isinstance(value, str) else b"")
+    for leaf in [] if isinstance(value, str) else jax.tree.leaves(value):
+        digest.update(f"{leaf.dtype} {leaf.shape} ".encode())
+        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _check_stream(stream: Benchmark, setting: Setting, found: Mapping[str, Any]) -> None:
+    """Check that a stream has the tasks, heads and inputs that a learner was trained on."""
+    images, inputs = stream.images, found["inputs"]
+    alike = {
+        "heads": np.array_equal(stream.setting.class_mask, setting.class_mask),
+        "inputs": [list(images.shape[1:]), images.dtype.name] == [inputs["shape"], inputs["dtype"]],
+        "transform": (stream.inputs is not PLAIN_INPUTS) == inputs["transformed"],
+    }
+    if differing := [name for name, is_alike in alike.items() if not is_alike]:
+        raise ValueError(
+            f"stream has other {' and '.join(differing)} than the learner was trained on; its tasks, classes and "
+            "inputs must be of the same kind."
+        )
+
+
+def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
+    """Return a stream of no examples, with which to predict where inputs are taken as they are."""
+    inputs = found["inputs"]
+
+    def refuse() -> NoReturn:
+        raise ValueError(
+            "stream is not given; a saved learner holds no data, so pass stream=... to load."
+        )
+
+    def make_stream(key: chex.PRNGKey) -> Stream:
+        return refuse() if inputs["transformed"] else Stream((), (), ())  # type: ignore[arg-type]
+
+    images = np.zeros((0, *inputs["shape"]), inputs["dtype"])
+    return Benchmark(setting, images, make_stream, PLAIN_INPUTS, is_sequence=found["is_sequence"])
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, bool | int | float | str)
