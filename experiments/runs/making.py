@@ -54,56 +54,37 @@ def make_config(
     """
     dataset = catalogue.dataset(benchmark, dataset)
     factories = _factories(benchmark, learner, architecture)
-    factory, own_network = factories["learner"], catalogue.defaults(factories["network"])
     set_of = _parse_assignments(f"setting of {learner} on {benchmark}", factories, assignments)
-    keywords = presets.keywords(benchmark, learner, semantics, protocol)
-    if protocol == "multi" and "glances" in hyper.names(factory):
-        keywords = {"glances": 1} | keywords
-    keywords |= set_of["learner"]
-    _require_all(factory, keywords)
     _require_all(factories["network"], set_of["network"])
-    floats, static = hyper.part_floats(factory, keywords)
-    stream_seed = set_of["run"].get("stream_seed", stream_seed)
+    preset = presets.keywords(benchmark, learner, semantics, protocol)
+    of_network = presets.network(benchmark, learner) if architecture is None else {}
+    own = catalogue.defaults(factories["network"])
     config = Config(
         benchmark=benchmark,
         learner=learner,
         protocol=protocol,
         semantics=semantics,
         seeds=seeds,
-        keywords={**static, **floats},
+        keywords=_keywords(factories["learner"], protocol, preset | set_of["learner"]),
         stream=_stream(benchmark, learner, protocol, {**stream, **set_of["stream"]}),
         network={
-            **own_network,
-            **(presets.network(benchmark, learner) if architecture is None else {}),
-            **_given(network, own_network, f"the network of {benchmark}"),
+            **own,
+            **of_network,
+            **_given(network, own, f"the network of {benchmark}"),
             **set_of["network"],
         },
         dataset=dataset,
         architecture=architecture,
         eval=eval,
-        stream_seed=stream_seed,
+        stream_seed=set_of["run"].get("stream_seed", stream_seed),
         eval_every=eval_every,
     )
-    if stream_seed is not None:
-        checks.integer("stream_seed", stream_seed, 0, 2**32 - 1)
+    if config.stream_seed is not None:
+        checks.integer("stream_seed", config.stream_seed, 0, 2**32 - 1)
     needs = config.needs()  # builds network and learner, which check their static keywords
     if eval_every is not None:
         _check_inside(config, needs)
     return config
-
-
-def _check_inside(config: Config, needs: frozenset[str]) -> None:
-    every = config.eval_every
-    checks.integer("eval_every", every, 1)
-    if "mixed_stream" in needs:
-        raise ValueError(
-            f"eval_every is {every}; {config.learner} learns all tasks at once, so that nothing is inside a task."
-        )
-    if config.eval == "needed":
-        raise ValueError(
-            f"eval_every is {every} and eval 'needed'; eval must be all or seen, as the lowest accuracy of a task "
-            "is known only where it is evaluated after every later one."
-        )
 
 
 def setting_names(benchmark: str, learner: str, architecture: str | None = None) -> list[str]:
@@ -122,6 +103,20 @@ def integer_names(benchmark: str, learner: str, architecture: str | None = None)
     """Return those of `setting_names` whose values are integers."""
     factories = _factories(benchmark, learner, architecture).values()
     return {n for f in factories for n in hyper.names(f) if hyper.is_integer(f, n)}
+
+
+def _check_inside(config: Config, needs: frozenset[str]) -> None:
+    every = config.eval_every
+    checks.integer("eval_every", every, 1)
+    if "mixed_stream" in needs:
+        raise ValueError(
+            f"eval_every is {every}; {config.learner} learns all tasks at once, so that nothing is inside a task."
+        )
+    if config.eval == "needed":
+        raise ValueError(
+            f"eval_every is {every} and eval 'needed'; eval must be all or seen, as the lowest accuracy of a task "
+            "is known only where it is evaluated after every later one."
+        )
 
 
 def _parse_assignments(
@@ -171,6 +166,17 @@ def _factories(
         "network": catalogue.network(architecture, catalogue.dataset(benchmark)),
         "run": run,
     }
+
+
+def _keywords(
+    factory: Callable[..., Any], protocol: Protocol, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return all of the learner's keywords; one glance in the multi-pass protocol unless more are given."""
+    if protocol == "multi" and "glances" in hyper.names(factory):
+        given = {"glances": 1, **given}
+    _require_all(factory, given)
+    floats, static = hyper.part_floats(factory, dict(given))
+    return {**static, **floats}
 
 
 def _stream(
