@@ -7,6 +7,7 @@ import contextlib
 import functools
 import pathlib
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,11 +18,11 @@ from tqdm import tqdm
 from experiments.process import console, signals
 from experiments.reporting.summary import summarise, title
 from experiments.runs import catalogue, diagnostics, dynamics, events, workdirs
-from experiments.runs.clock import Clock
 from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
 from lamaml_jax import Progress, train
 from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.training import Clock
 from lamaml_jax.training.recording import Record
 from lamaml_jax.training.saving import CHECKPOINTS
 
@@ -88,7 +89,7 @@ def _train(
     tensorboard: bool,
 ) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
-    clock, done = Clock(compile=0.0, train=0.0, eval=0.0), 0
+    clock, done = Clock(time.perf_counter), 0
     with (
         contextlib.ExitStack() as stack,
         tqdm(

@@ -71,10 +71,12 @@ def train(
         on_task: Called at each `Progress`; training ends early where it returns True.
         checkpoint_dir: Folder for the state after the last task learnt, from which the same call goes on, to the same
             bits; None keeps none.
-        checkpoint_seconds: After how many seconds on `clock` the state is kept inside a task as well.
+        checkpoint_seconds: After how many seconds on `clock`, which must be given then, the state is kept inside a task
+            as well.
         should_stop: Asked inside tasks and after each; where it says yes, the state is kept and `Interrupted` raised.
         devices: Over which runs are spread; all by default.
-        clock: Keeps how long compiling, training and evaluating take, in checkpoints too; None measures no time.
+        clock: Such as `training.Clock(time.perf_counter)`; keeps how many seconds compiling, training and evaluating
+            take, in checkpoints too. None measures no time.
         **settings: The learner's keywords; a float that is a list is an axis of a sweep.
 
     Returns:
@@ -98,7 +100,7 @@ def train(
         >>> result.accuracy.shape, bool(result.accuracy[2:, -1].min() > 0.8)
         ((4, 3, 2), True)
     """
-    _check(eval, eval_batch, on_task, devices)
+    _check(eval, eval_batch, on_task, checkpoint_seconds, clock, devices)
     planned = plan(
         learner,
         model,
@@ -128,12 +130,22 @@ def train(
 
 
 def _check(
-    eval: Eval, eval_batch: int, on_task: OnTask | None, devices: Sequence[jax.Device] | None
+    eval: Eval,
+    eval_batch: int,
+    on_task: OnTask | None,
+    checkpoint_seconds: float | None,
+    clock: Clock | None,
+    devices: Sequence[jax.Device] | None,
 ) -> None:
     checks.choice("eval", eval, Eval)
     checks.integer("eval_batch", eval_batch, 1)
     if on_task is not None and not callable(on_task):
         raise ValueError(f"on_task is {on_task!r}; it must be a function of a Progress, or None.")
+    if checkpoint_seconds is not None and clock is None:
+        raise ValueError(
+            f"checkpoint_seconds is {checkpoint_seconds}; clock must be given then, such as "
+            "training.Clock(time.perf_counter), as the library reads no clock by itself."
+        )
     if devices is not None and not len(devices):
         raise ValueError("devices is empty; it must hold a device, or be None.")
 
