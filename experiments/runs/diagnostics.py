@@ -46,7 +46,7 @@ def keeper(
         lrs = getattr(progress.state, "lrs", None)
         last = arriving
         if probe is not None:
-            arriving = progress.measure(probe, min(progress.done, num_tasks - 1))
+            arriving = progress.probe(probe, min(progress.done, num_tasks - 1))
         if not kept:
             kept["rates"] = begin(workdir, progress.state, num_tasks)
             kept["dynamics"] = dynamics.begin(workdir, arriving, lrs, num_runs, num_tasks)

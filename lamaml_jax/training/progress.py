@@ -2,10 +2,12 @@
 
 import pathlib
 from collections.abc import Callable
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
+import jax
 import numpy as np
 
+from lamaml_jax import parallel
 from lamaml_jax.checkpoint import Place
 from lamaml_jax.training.program import Probe
 from lamaml_jax.training.recording import Record
@@ -21,9 +23,8 @@ class Progress(NamedTuple):
         infos: The names of what the learner reports of each batch.
         record: What was measured so far, to be read: see `recording`.
         state: The learners' states on the devices, with the axis of runs first, padded to a multiple of the devices.
-        measure: `measure(function, task) -> values [R, ...]` by name: what a function of one run, `function(seed,
-            stream, state, images, task) -> values by name`, finds at these states. It is compiled once, so that it must
-            be pure, and the same object each time.
+        probe: `probe(function, task) -> values [R, ...]` by name: what a `Probe`, which sees a task's data as well,
+            finds at these states. It is compiled once, so that it must be pure, and the same object each time.
     """
 
     done: int
@@ -31,12 +32,37 @@ class Progress(NamedTuple):
     infos: tuple[str, ...]
     record: Record
     state: State
-    measure: Callable[[Probe, int], dict[str, np.ndarray]]
+    probe: Callable[[Probe, int], dict[str, np.ndarray]]
 
     @property
     def row(self) -> int:
         """The row of the accuracy matrix that was evaluated last."""
         return self.rows[self.done - 1] if self.done else 0
+
+    def measure(self, function: Callable[[State], Any]) -> Any:
+        """Return what a function finds at the state of every run.
+
+        Args:
+            function: Pure; `function(state)` of one run returns an array, or a dict or any other tree of arrays.
+
+        Returns:
+            The same with the axis of runs first `[R, ...]`, on the host.
+
+        Example:
+            >>> import numpy as np
+            >>> from lamaml_jax import la_maml, networks, streams, train
+            >>> task = np.eye(20, 3, dtype=np.float32), np.arange(20) % 3
+            >>> def show(progress):
+            ...     rates = progress.measure(lambda state: state.lrs["Dense_0"]["kernel"].mean())
+            ...     print(progress.done, rates.shape)
+            >>> stream = streams.from_arrays([task], [task])
+            >>> model = networks.mlp(3, hidden=(4,))
+            >>> result = train(la_maml, model, stream, seeds=range(2), on_task=show)
+            0 (2,)
+            1 (2,)
+        """
+        found = jax.vmap(function)(self.state)
+        return parallel.collect(found, len(self.record["seeds"]))
 
 
 OnTask: TypeAlias = Callable[[Progress], object]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import jax
+import numpy as np
 
 from lamaml_jax import checkpoint
 from lamaml_jax.checkpoint import Place
@@ -133,12 +134,12 @@ class Stages:
             return False
         program, state = self.program, self.state
 
-        def measure(probe: Probe, task: int) -> Any:
-            return program.measure(probe, state, task)
+        def probe(function: Probe, task: int) -> dict[str, np.ndarray]:
+            return program.measure(function, state, task)
 
         infos = tuple(sorted(program.log.infos))
         done, rows = self.place.stage, self.planned.rows
-        progress = Progress(done, rows, infos, self.record, state, measure)
+        progress = Progress(done, rows, infos, self.record, state, probe)
         return self.hooks.on_task(progress) is True
 
     def _is_asked_to_stop(self) -> bool:
