@@ -94,7 +94,14 @@ def _check_loss(setting: Setting, y: jax.Array | jax.ShapeDtypeStruct) -> None:
             f"loss is {setting.loss!r}; it must be a function, loss(outputs, y) -> [B]."
         )
     outputs = jax.ShapeDtypeStruct((y.shape[0], setting.num_classes), jnp.float32)
-    found = jax.eval_shape(setting.loss, outputs, y)
+    try:
+        found = jax.eval_shape(setting.loss, outputs, y)
+    except Exception as error:  # of any kind, as the function is a user's
+        what = (str(error) or "no message").splitlines()[0].rstrip(".")
+        raise ValueError(
+            f"loss raises {type(error).__name__} ({what}) for outputs {outputs.shape} and y {y.shape}; it must return "
+            "a number per example, loss(outputs, y) -> [B]."
+        ) from error
     if getattr(found, "shape", None) != y.shape[:1]:
         raise ValueError(
             f"loss returns shape {getattr(found, 'shape', None)} for {y.shape[0]} examples; it must return a number "
