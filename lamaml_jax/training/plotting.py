@@ -1,5 +1,6 @@
 """The picture of a result."""
 
+import io
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ def plot_progress(result: "Result") -> Figure:
     values = values.reshape(len(runs.points), len(runs.seeds), *values.shape[1:])
     stages = np.arange(1, values.shape[2])
     tasks = result.plan.tasks()
-    figure = Figure(figsize=(6, 4), layout="constrained")
+    figure = _Shown(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()
     for point, of_point in zip(runs.points, values, strict=True):
         columns = [list(result.plan.all_tasks() if tasks is None else tasks[:s]) for s in stages]
@@ -41,3 +42,12 @@ def plot_progress(result: "Result") -> Figure:
     if len(runs.points) > 1:
         axes.legend(fontsize="small")
     return figure
+
+
+class _Shown(Figure):
+    """A figure that a notebook shows, with pyplot's backend or without."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()

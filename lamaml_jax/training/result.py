@@ -5,7 +5,7 @@ Dimensions: R runs (seeds, point by point), P points, S stages (the tasks that a
 
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -17,6 +17,7 @@ from lamaml_jax.loop import Seed, evaluation_key, make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import saving
 from lamaml_jax.training.planning import Plan
+from lamaml_jax.training.tabulating import tabulate
 from lamaml_jax.types import State
 
 if TYPE_CHECKING:
@@ -119,38 +120,34 @@ class Result:
     def table(self) -> str:
         """Return a Markdown table with a row per point: mean ± standard deviation over seeds, accuracies in percent.
 
-        Runs that diverged are named and left out.
+        Runs that diverged are left out; it says which, and in which task.
         """
-        of_classes = "accuracy" in self.record
-        scale, names = (100, ("RA", "LA", "BTI")) if of_classes else (1, ("loss", "learnt", "rise"))
-        swept = list(self.plan.runs.points[0])
-        values = self.metrics()
-        rows = [[*swept, *names, "seeds"], ["---"] * (len(swept) + 4)]
-        num_seeds = len(self.plan.runs.seeds)
-        for i, point in enumerate(self.plan.runs.points):
-            runs = slice(i * num_seeds, (i + 1) * num_seeds)
-            whole = ~self.diverged[runs]
-            cells = [
-                _mean_and_deviation(scale * values[n][runs][whole]) for n in ("ra", "la", "bti")
-            ]
-            lost = self.seeds[runs][~whole].tolist()
-            note = (
-                f"{whole.sum()} (seed {', '.join(map(str, lost))} diverged)"
-                if lost
-                else f"{whole.sum()}"
-            )
-            rows.append([*(f"{point[name]:g}" for name in swept), *cells, note])
-        table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        done, total = self.stages_learnt(), len(self.plan.rows)
-        return table if done == total else f"{table}\n\nStopped after {done} of {total}."
+        return tabulate(self)
 
     def plot(self) -> "Figure":
-        """Return a figure of the mean over the tasks learnt so far, after each of them: a line and band per point."""
+        """Return a figure of the mean over the tasks learnt so far, after each of them: a line and band per point.
+
+        It shows itself where it is the last line of a notebook's cell, and leaves pyplot alone.
+        """
         from lamaml_jax.training.plotting import plot_progress
 
         return plot_progress(self)
 
-    def predict(self, x: Any, task: int = 0, *, run: int | None = None) -> np.ndarray:
+    def state_of(self, run: int) -> State:
+        """Return one run's state, such as a learner's functions take.
+
+        Args:
+            run: In the order of `seeds` and `points`.
+
+        Raises:
+            ValueError: There is no such run.
+        """
+        checks.integer("run", run, 0, len(self.seeds) - 1)
+        return jax.tree.map(lambda a: a[run], self.state)
+
+    def predict(
+        self, x: Any, task: int = 0, *, run: int | None = None, eval_batch: int = 1000
+    ) -> np.ndarray:
         """Return the learners' scores on inputs of a task.
 
         Args:
@@ -158,6 +155,8 @@ class Result:
                 does so with these.
             task: Of all inputs.
             run: Of which run; None stands for all.
+            eval_batch: Inputs that go through the network at once, which bounds the memory; as many at once as in
+                training by default. The last bits of scores may depend on it.
 
         Returns:
             `[R, B, C]`, or `[B, C]` of one run; outputs of other heads than the task's are at minus infinity.
@@ -167,6 +166,7 @@ class Result:
         """
         stream, num_runs = self.plan.stream, len(self.seeds)
         checks.integer("task", task, 0, stream.setting.num_tasks - 1)
+        checks.integer("eval_batch", eval_batch, 1)
         if run is not None:
             checks.integer("run", run, 0, num_runs - 1)
         inputs = streams.stored_like("x", x, stream.images)
@@ -179,7 +179,9 @@ class Result:
             return learner.predict(state, x, task, evaluation_key(seed, task))
 
         chosen = slice(None) if run is None else slice(run, run + 1)
-        found = self._mapped(scores, chosen, inputs, np.int32(task))
+        mapped = self._mapped(scores, chosen)
+        parts = [mapped(part, np.int32(task)) for part in _parts(inputs, eval_batch)]
+        found = np.concatenate(parts, axis=1)[:, : len(inputs)]
         return found if run is None else found[0]
 
     def evaluate(self, stream: Benchmark | None = None, *, eval_batch: int = 1000) -> np.ndarray:
@@ -203,7 +205,7 @@ class Result:
                 seed, functions.draw_stream(seed), state, images, 0, num_tasks
             )
 
-        return self._mapped(accuracy, slice(None), stream.images)
+        return self._mapped(accuracy, slice(None))(stream.images)
 
     def save(self, directory: str | pathlib.Path) -> None:
         """Write learner.json, learner.npz and results.npz, which `load` reads; nothing in them is pickled.
@@ -230,17 +232,25 @@ class Result:
     def _evaluations(self) -> np.ndarray:
         return self.accuracy if "accuracy" in self.record else self.eval_loss
 
-    def _mapped(self, function: Callable[..., Any], chosen: slice, *shared: Any) -> np.ndarray:
-        """Return `function(seed, state, *shared)` of the chosen runs."""
+    def _mapped(self, function: Callable[..., Any], chosen: slice) -> Callable[..., np.ndarray]:
+        """Return what calls `function(seed, state, *shared)` of the chosen runs with what they share."""
         mesh = parallel.run_mesh()
         runs = jax.tree.map(lambda a: a[chosen], (self.plan.runs.stacked(), self.state))
         num_runs = len(self.record["seeds"][chosen])
-        mapped = parallel.over_runs(function, mesh, num_runs)
-        found = mapped(parallel.place(runs, mesh), parallel.replicate(shared, mesh))
-        return parallel.collect(found, num_runs)
+        mapped, placed = parallel.over_runs(function, mesh, num_runs), parallel.place(runs, mesh)
+
+        def call(*shared: Any) -> np.ndarray:
+            found = mapped(placed, parallel.replicate(shared, mesh))
+            return parallel.collect(found, num_runs)
+
+        return call
 
 
-def _mean_and_deviation(values: np.ndarray) -> str:
-    if not len(values) or not np.isfinite(values).all():
-        return "–"
-    return f"{values.mean():.2f} ± {values.std():.2f}"
+def _parts(inputs: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield the inputs in parts of one shape; the last is filled up with copies of its last."""
+    if len(inputs) <= size:
+        yield inputs
+        return
+    for first in range(0, len(inputs), size):
+        part = inputs[first : first + size]
+        yield np.concatenate([part, np.repeat(part[-1:], size - len(part), axis=0)])

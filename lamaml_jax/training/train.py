@@ -80,7 +80,9 @@ def train(
         **settings: The learner's keywords; a float that is a list is an axis of a sweep.
 
     Returns:
-        What was measured, and the trained learners. A run that diverged is marked, and takes no other down.
+        What was measured, and the trained learners. A run that diverged is marked, takes no other down, and is named
+        with its task where the result is shown: smaller rates, or a `clip_norm`, may help. A loss without a bound, such
+        as the squares of regression, takes smaller rates than cross-entropy.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument, before anything is compiled; or what a

@@ -117,7 +117,11 @@ def test_a_run_that_diverges_takes_no_other_down() -> None:
     result = train(online, NETWORK, blobs(), seeds=(0, 1), lr=[0.1, 1e30])
     assert result.diverged.tolist() == [False, False, True, True]
     assert np.isfinite(result.accuracy[:2]).all() and np.isnan(result.accuracy[2:, -1]).all()
-    assert result.table().splitlines()[3] == "| 1e+30 | – | – | – | 0 (seed 0, 1 diverged) |"
+    assert result.table().splitlines()[3:] == [
+        "| 1e+30 | – | – | – | 0 (seed 0, 1 diverged) |",
+        "",
+        "Diverged: runs 2, 3 in task 0. Smaller rates or a `clip_norm` may help.",
+    ]
 
 
 def test_double_precision_is_kept(x64: None) -> None:
@@ -201,14 +205,17 @@ def test_progress_is_told_before_and_after_every_task() -> None:
 
     def on_task(progress: Progress) -> None:
         told.append((progress.done, progress.row))
-        norms.append(progress.measure(norm, 0)["norm"])
+        norms.append(progress.probe(norm, 0)["norm"])
+        found = progress.measure(lambda state: norm(0, None, state, None, 0))
+        assert found["norm"].shape == (3,)
+        np.testing.assert_allclose(found["norm"], norms[-1], rtol=1e-6)
         assert np.isfinite(progress.record["accuracy"][:, : progress.row + 1]).all()
         assert np.isnan(progress.record["accuracy"][:, progress.row + 1 :]).all()
 
-    result = train(online, NETWORK, blobs(), seeds=(0, 1), on_task=on_task)
+    result = train(online, NETWORK, blobs(), seeds=(0, 1, 2), on_task=on_task)
     assert told == [(0, 0), (1, 1), (2, 2), (3, 3)]
     leaves = jax.tree.leaves(result.state.params)
-    last = [sum(np.vdot(a[run], a[run]) for a in leaves) for run in range(2)]
+    last = [sum(np.vdot(a[run], a[run]) for a in leaves) for run in range(3)]
     np.testing.assert_allclose(norms[-1], last, rtol=1e-5)
     assert not np.allclose(norms[0], norms[1])
 
