@@ -14,7 +14,7 @@ from lamaml_jax.loop import Hyper
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import axes, fitting
 from lamaml_jax.training.runs import Factory, Point, Runs
-from lamaml_jax.types import Learner, Loss, Model
+from lamaml_jax.types import Batch, Learner, Loss, Model, State
 
 
 class Plan(NamedTuple):
@@ -107,6 +107,19 @@ def plan(
     else:
         wanted = wanted._replace(rows=tuple(range(1, len(wanted.learnt) + 1)))
     return wanted._replace(inside=_inside(stream, wanted.learnt, needs, eval_every))
+
+
+def state_shapes(planned: Plan, of_batch: Batch) -> State:
+    """Return the learners' states as shapes, with the axis of runs first.
+
+    Args:
+        planned: What is to be trained.
+        of_batch: A batch that consists of shapes, as `fitting.example` returns it.
+    """
+    learner = planned.build({n: jnp.float32(v) for n, v in planned.runs.floats.items()})
+    one = jax.eval_shape(learner.init, jax.random.key(0), of_batch)
+    num_runs = len(planned.runs.each())
+    return jax.tree.map(lambda a: jax.ShapeDtypeStruct((num_runs, *a.shape), a.dtype), one)
 
 
 def _needs(wanted: Plan) -> frozenset[str]:

@@ -10,14 +10,12 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamaml_jax import checkpoint
 from lamaml_jax.files import write_whole
 from lamaml_jax.training import description
-from lamaml_jax.training.planning import Plan
+from lamaml_jax.training.planning import Plan, state_shapes
 from lamaml_jax.types import State
 
 DESCRIPTION, STATE, RESULTS = "learner.json", "learner.npz", "results.npz"
@@ -75,10 +73,7 @@ def load(
             f"{directory} holds checkpoints of runs that are not finished; the same call of train goes on from them."
         )
     plan, shapes = description.planned(_read_description(home / DESCRIPTION), dict(given))
-    learner = plan.build({name: jnp.float32(v) for name, v in plan.runs.floats.items()})
-    one = jax.eval_shape(learner.init, jax.random.key(0), shapes)
-    num_runs = len(plan.runs.each())
-    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct((num_runs, *a.shape), a.dtype), one)
+    like = state_shapes(plan, shapes)
     return plan, read_arrays(directory / RESULTS), _read_state(home, like)
 
 

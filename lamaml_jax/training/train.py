@@ -15,9 +15,10 @@ from lamaml_jax.loop import make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
 from lamaml_jax.training.clock import Clock
+from lamaml_jax.training.fitting import example
 from lamaml_jax.training.pace import Pace
-from lamaml_jax.training.planning import plan
-from lamaml_jax.training.program import Probe, Program, compile_runs
+from lamaml_jax.training.planning import Plan, plan, state_shapes
+from lamaml_jax.training.program import Probe, compile_runs
 from lamaml_jax.training.progress import OnTask
 from lamaml_jax.training.result import Result
 from lamaml_jax.training.runs import Factory, Point
@@ -114,6 +115,8 @@ def train(
         eval_every=eval_every,
         settings=settings,
     )
+    if start is not None:
+        _check_start(start, planned)
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
     if folder is not None:
         saving.claim(folder, planned, {"eval": eval, "eval_batch": eval_batch})
@@ -121,7 +124,7 @@ def train(
     in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
     program = compile_runs(functions, planned, clock, devices=devices, in_parts=in_parts)
-    state = program.start if start is None else program.load(_like(start, program))
+    state = program.start if start is None else program.load(start)
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])
     record = recording.empty(planned, program, probed)
     hooks = Hooks(probe, on_task, should_stop)
@@ -152,12 +155,11 @@ def _check(
         raise ValueError("devices is empty; it must hold a device, or be None.")
 
 
-def _like(start: State, program: Program) -> State:
-    """Return the states to start from, if they are of this learner, network and number of runs."""
+def _check_start(start: State, planned: Plan) -> None:
+    """Raise ValueError unless states to start from are of this learner, network and number of runs."""
     shapes = jax.tree.map(np.shape, start)
-    wanted = jax.tree.map(np.shape, program.save(program.start))
+    wanted = jax.tree.map(lambda a: a.shape, state_shapes(planned, example(planned.stream)))
     if shapes != wanted:
         raise ValueError(
             f"start has arrays of shapes {shapes}; they must be those of this learner and its runs, {wanted}."
         )
-    return start
