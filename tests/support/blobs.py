@@ -1,11 +1,13 @@
-"""A small stream of one's own data, and a sweep of La-MAML that was trained on it."""
+"""Small streams of one's own data, and what was trained on them, once for all tests."""
 
 import functools
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from lamaml_jax import Result, la_maml, networks, streams, train
+from lamaml_jax import Result, la_maml, networks, online, streams, train
 
 FAST = {"glances": 1, "inner_steps": 2, "memory": 20}
 NETWORK = networks.mlp(3, hidden=(8,))
@@ -30,4 +32,28 @@ def blobs(*, heads: Any = "shared", num_tasks: int = 3) -> streams.Benchmark:
 
 @functools.cache
 def trained() -> Result:
+    """Return La-MAML with two seeds at three rates."""
     return train(la_maml, NETWORK, blobs(), seeds=(3, 5), lr_init=[0.02, 0.1, 0.2], **FAST)
+
+
+@functools.cache
+def plain() -> Result:
+    """Return what compiles fastest: plain steps with two seeds, as the defaults are."""
+    return train(online, NETWORK, blobs(), seeds=(0, 1))
+
+
+@functools.cache
+def lines() -> streams.Benchmark:
+    """Return three tasks of fitting one plane each, close to each other."""
+    rng = np.random.default_rng(0)
+    slopes = np.array([1.0, -2.0, 0.5]) + 0.2 * rng.normal(size=(3, 3))
+    tasks = []
+    for slope, size in zip(slopes, (200, 300, 250), strict=True):
+        x = rng.normal(size=(size, 3)).astype(np.float32)
+        tasks.append((x, (x @ slope).astype(np.float32)))
+    return streams.from_arrays(tasks, tasks)
+
+
+def squares(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    """Return a loss of one's own, which takes the targets of `lines`."""
+    return jnp.square(outputs - y.reshape(outputs.shape)).sum(axis=-1)

@@ -1,0 +1,97 @@
+"""A trained learner leaves the house, and comes back."""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+from blobs import NETWORK, blobs, lines, plain, squares, trained
+from helpers import assert_same_bits
+
+from lamaml_jax import Learner, Model, load, networks, online, streams, train
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+def test_a_saved_result_comes_back_and_predicts_the_same_bits(tmp_path: pathlib.Path) -> None:
+    result = trained()
+    result.save(tmp_path / "a" / "b")
+    assert {path.name for path in (tmp_path / "a" / "b").iterdir()} == {
+        *("learner.json", "learner.npz", "results.npz")
+    }
+    found = load(tmp_path / "a" / "b")
+    assert_same_bits(found.record, result.record)
+    assert_same_bits(found.state, result.state)
+    assert jax.tree.structure(found.state) == jax.tree.structure(result.state)
+    x = blobs().images[:9]
+    np.testing.assert_array_equal(found.predict(x, 1), result.predict(x, 1))
+    assert found.table() == result.table()
+    with pytest.raises(ValueError, match="stream is not given"):
+        found.evaluate()
+    again = load(tmp_path / "a" / "b", stream=blobs())
+    np.testing.assert_array_equal(again.evaluate(), result.accuracy[:, -1])
+
+
+def test_what_is_saved_is_loaded_beside_checkpoints(tmp_path: pathlib.Path) -> None:
+    result = train(online, NETWORK, blobs(), seeds=(7,), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="holds checkpoints of runs that are not finished"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="whose runs differ in seeds"):
+        plain().save(tmp_path)
+    result.save(tmp_path)
+    assert_same_bits(load(tmp_path).state, result.state)
+
+
+def test_a_learner_is_loaded_with_a_stream_and_loss_that_fit(tmp_path: pathlib.Path) -> None:
+    model = networks.mlp(1, (4,))
+    result = train(online, model, lines(), loss=squares, lr=0.01)
+    result.save(tmp_path)
+    found = load(tmp_path, stream=lines(), loss=squares)
+    np.testing.assert_array_equal(found.evaluate(), result.eval_loss[:, -1])
+    x, y = np.zeros((4, 3), np.float32), np.zeros(4, np.float32)
+    other = streams.from_arrays([(x, y)], [(x, y)])
+    with pytest.raises(ValueError, match="stream has other heads than the learner was trained on"):
+        load(tmp_path, stream=other, loss=squares)
+    with pytest.raises(
+        ValueError, match="load it with the learner and the model that were trained"
+    ):
+        load(tmp_path, model=networks.mlp(1, (5,)), loss=squares)
+
+
+def plain_init(key: jax.Array, x: jax.Array) -> jax.Array:
+    return 0.1 * jax.random.normal(key, (x.shape[1], 3))
+
+
+def own_method(model: Model, setting: Any, *, step: float = 0.1, other: int = 1) -> Learner:
+    return online(model, setting, lr=step)
+
+
+def test_what_a_file_cannot_hold_is_given_again(tmp_path: pathlib.Path) -> None:
+    model = Model(plain_init, lambda params, x: x @ params)
+    result = train(own_method, model, blobs(), step=0.1)
+    result.save(tmp_path)
+    with pytest.raises(ValueError, match="learner is not given; a saved own_method does not"):
+        load(tmp_path)
+    with pytest.raises(ValueError, match="model is not given"):
+        load(tmp_path, learner=own_method)
+    found = load(tmp_path, learner=own_method, model=model)
+    x = blobs().images[:5]
+    np.testing.assert_array_equal(found.predict(x), result.predict(x))
+    with pytest.raises(ValueError, match="'draw' is not a thing that can be given"):
+        load(tmp_path, learner=own_method, model=model, draw=print)
+
+
+@pytest.mark.parametrize("name", ["learner.json", "learner.npz", "results.npz"])
+def test_a_damaged_result_is_named(tmp_path: pathlib.Path, name: str) -> None:
+    plain().save(tmp_path)
+    whole = (tmp_path / name).read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", None):
+        (tmp_path / name).unlink()
+        if damaged is not None:
+            (tmp_path / name).write_bytes(damaged)
+        with pytest.raises(ValueError, match=name):
+            load(tmp_path)
+        (tmp_path / name).write_bytes(whole)
+    assert json.loads((tmp_path / "learner.json").read_text())["learner"] == "online"

@@ -1,0 +1,57 @@
+"""Seeds and points: which runs there are."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from blobs import NETWORK, blobs, plain
+
+from lamaml_jax import Learner, Model, Result, networks, online, streams, train
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.training import Runs, plan
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+
+@pytest.fixture(scope="module")
+def permuted(mnist: ImageDataset) -> Result:
+    stream = streams.mnist_permutations(mnist, num_tasks=2, samples_per_task=40)
+    points = [{"lr": 0.03, "stream_seed": 1}, {"lr": 0.03, "stream_seed": 2}]
+    return train(online, networks.mlp(10, (8,)), stream, seeds=(0, 1), points=points)
+
+
+def test_points_may_be_given_and_draw_streams_of_their_own(permuted: Result) -> None:
+    of = permuted.plan
+    same = train(online, of.model, of.stream, seeds=(0, 1), stream_seed=2, lr=0.03)
+    np.testing.assert_array_equal(permuted.accuracy[2:], same.accuracy)
+    assert not np.array_equal(permuted.accuracy[:2], permuted.accuracy[2:])
+
+
+def test_raw_images_are_predicted_through_the_transform_of_their_task(
+    permuted: Result, mnist: ImageDataset
+) -> None:
+    scores = permuted.predict(mnist.test_images[..., 0], task=1)
+    right = (scores.argmax(axis=2) == mnist.test_labels).mean(axis=1)
+    np.testing.assert_allclose(right, permuted.accuracy[:, -1, 1], rtol=1e-6)
+
+
+def plainly(model: Model, setting: Any, *, lr=0.1, steps=2) -> Learner:  # type: ignore[no-untyped-def]
+    return online(model, setting, lr=lr / steps)
+
+
+def test_keywords_without_annotations_are_of_their_defaults_types() -> None:
+    result = train(plainly, NETWORK, blobs(), seeds=(0, 1), lr=[0.006, 0.1])
+    np.testing.assert_array_equal(result.accuracy[:2], plain().accuracy)
+
+
+def test_seeds_are_integers_of_any_kind() -> None:
+    for seeds in (4, np.int64(4), np.array(4), np.array([4]), jnp.arange(4, 5), range(4, 5)):
+        assert plan(online, NETWORK, blobs(), seeds=seeds, settings={}).runs.seeds == (4,)
+
+
+def test_runs_are_listed_point_by_point() -> None:
+    runs = Runs((4, 7), ({"lr": 1.0}, {"lr": 2.0}), {"lr": 1.0, "other": 3.0})
+    assert [(point["lr"], seed) for point, seed in runs.each()] == [(1, 4), (1, 7), (2, 4), (2, 7)]
+    hyper = runs.stacked().hyper
+    assert hyper["lr"].tolist() == [1, 1, 2, 2] and hyper["other"].tolist() == [3] * 4
