@@ -119,7 +119,7 @@ def _check_splits(splits: dict[str, Any]) -> None:
     for split in splits.values():
         assert split.images.shape == (len(split.labels), 32, 32, 3)
         assert split.images.dtype == np.uint8 and len(split.labels) == len(split.superclasses)
-        assert 0 <= split.labels.min() and split.labels.max() < 100
+        assert split.labels.min() >= 0 and split.labels.max() < 100
 
 
 def _pickled(count: int, protocol: int = 2) -> bytes:

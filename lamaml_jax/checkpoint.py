@@ -13,7 +13,7 @@ import chex
 import jax
 import numpy as np
 
-from lamaml_jax.files import write_whole
+from lamaml_jax.files import read_npz, write_whole
 
 _ANEW = "remove it, and the run begins anew"
 
@@ -128,13 +128,10 @@ def is_name(name: str) -> bool:
 
 
 def _read(path: pathlib.Path, advice: str) -> dict[str, np.ndarray]:
-    with path.open("rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as saved:
-                return dict(saved)
-        except Exception as error:  # what reads the file fails on damage with errors of any kind
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise Damaged(f"{path} is damaged ({reason}); {advice}.") from None
+    try:
+        return read_npz(path)
+    except ValueError as error:
+        raise Damaged(f"{error}; {advice}.") from None
 
 
 def _by_path(tree: chex.ArrayTree) -> dict[str, Any]:

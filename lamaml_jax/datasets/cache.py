@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from lamaml_jax.files import read_npz
+
 _ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
@@ -26,9 +28,8 @@ def read(
         The arrays as they were written, or None.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as cached:
-            arrays = {name: cached[name] for name in cached if name != "num_bytes"}
-            same_bytes = cached["num_bytes"].tolist() == list(num_bytes)
+        arrays = read_npz(path)
+        same_bytes = arrays.pop("num_bytes").tolist() == list(num_bytes)
     except Exception:  # Whatever is wrong with a cache, the cure is to write it anew.
         return None
     lengths = [len(arrays[name]) if name in arrays else None for name in _ARRAYS]
