@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from lamaml_jax import checkpoint
-from lamaml_jax.files import write_whole
+from lamaml_jax.files import read_npz, write_whole
 from lamaml_jax.training import description
 from lamaml_jax.training.planning import Plan, state_shapes
 from lamaml_jax.types import State
@@ -84,9 +84,8 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
         ValueError: The file is missing or damaged.
     """
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except Exception:  # what reads the file fails on damage with errors of any kind
+        return read_npz(path)
+    except (OSError, ValueError):
         raise ValueError(f"{path} is missing or damaged.") from None
 
 
