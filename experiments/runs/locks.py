@@ -7,7 +7,7 @@ import pathlib
 import platform
 import sys
 from collections.abc import Iterator
-from typing import TextIO
+from typing import BinaryIO
 
 NAME = ".lamaml_jax.lock"
 
@@ -31,19 +31,20 @@ def hold(folder: pathlib.Path) -> Iterator[None]:
             "or take another folder."
         )
     with file:
-        file.truncate(0)
-        file.write(f"host {platform.node()}, process {os.getpid()}")
-        file.flush()
+        with contextlib.suppress(OSError):  # A full disk takes no name, and locks all the same.
+            file.truncate(0)
+            file.write(f"host {platform.node()}, process {os.getpid()}".encode())
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            if _is_at(path, file):  # and not another's, where the folder was removed meanwhile
+                path.unlink(missing_ok=True)
 
 
-def _lock(path: pathlib.Path) -> TextIO | None:
+def _lock(path: pathlib.Path) -> BinaryIO | None:
     """Return the file, locked as far as its file system can, or None if another process holds it."""
     while True:
-        file = path.open("a", encoding="utf-8")
+        file = path.open("ab", buffering=0)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -53,10 +54,16 @@ def _lock(path: pathlib.Path) -> TextIO | None:
             print(f"warning: {path.parent} cannot be locked: {error.strerror}", file=sys.stderr)
             return file
         # A process that ended in between has removed the file that was opened.
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                return file
+        if _is_at(path, file):
+            return file
         file.close()
+
+
+def _is_at(path: pathlib.Path, file: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _holder(path: pathlib.Path) -> str:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from experiments.process import console, signals
 from experiments.reporting.summary import summarise, title
-from experiments.runs import catalogue, diagnostics, dynamics, events, workdirs
+from experiments.runs import catalogue, descriptions, diagnostics, dynamics, events, workdirs
 from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
 from lamaml_jax import Progress, train
@@ -97,6 +97,7 @@ def _train(
         ) as bar,
     ):
         bar.set_postfix_str("compiling")
+        keep = stack.enter_context(descriptions.kept(workdir))
         writers: list[Callable[[Progress], None]] = []
         writers.append(functools.partial(workdirs.write_metrics, workdir))
         if tensorboard:
@@ -106,6 +107,7 @@ def _train(
 
         def note(progress: Progress) -> None:
             nonlocal done
+            keep()
             for write in writers:
                 write(progress)
             if bar.total is None:

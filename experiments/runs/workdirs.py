@@ -1,22 +1,23 @@
 """The files of a run in its work directory.
 
-config.json describes the run, metrics.jsonl has a line per task and seed, results.npz holds all that was measured
-(accuracies as fractions), summary.json the final numbers (accuracies in percent), rates.npz all learnt rates and
-dynamics.npz how the run learns where they were asked for (see `diagnostics` and `dynamics`), state/ what resuming
-needs. Each is written whole or not at all.
+config.json describes the run (with a copy, see `descriptions`), metrics.jsonl has a line per task and seed, results.npz
+holds all that was measured (accuracies as fractions), summary.json the final numbers (accuracies in percent), rates.npz
+all learnt rates and dynamics.npz how the run learns where they were asked for (see `diagnostics` and `dynamics`),
+state/ what resuming needs. Each is written whole or not at all.
 """
 
 import contextlib
 import json
 import math
 import pathlib
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from experiments.reporting.summary import is_summary
-from experiments.runs import identity, locks
+from experiments.runs import descriptions, identity, locks
 from experiments.runs.config import Config
 from lamaml_jax import Progress, checkpoint
 from lamaml_jax.datasets import ImageDataset
@@ -30,6 +31,7 @@ _PICTURES = (
     *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
     *("inside_tasks.png", "rate_histogram.png", "dynamics.png"),
 )
+_OF_STATES = (saving.DESCRIPTION, "config.json")
 # config.json comes last: where it is removed, nothing of its run is left.
 _FILES = (
     *("summary.json", "results.npz", "rates.npz", "dynamics.npz", "metrics.jsonl"),
@@ -82,27 +84,28 @@ def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -
     Raises:
         ValueError: It holds another run, or is not a folder.
     """
-    found = _description(workdir)
-    if found is None:
-        return
-    wanted = identity.describe(config, dataset)
-    if differing := identity.differences(found, wanted, finished=_is_finished(workdir)):
-        raise ValueError(
-            f"workdir is {str(workdir)!r}, which holds a run that differs in {', '.join(differing)}; it must be a new "
-            "folder or one of the same run, or pass --overwrite to remove its results."
-        )
+    if found := _descriptions(workdir):
+        _compare(workdir, found, identity.describe(config, dataset))
 
 
 def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -> None:
-    """Check `workdir` and write config.json if it is new.
+    """Check `workdir`, and unless its run is finished, write config.json and its copy where they are not there.
 
     Raises:
         ValueError: As `check`.
     """
-    check(workdir, config, dataset)
-    workdir.mkdir(parents=True, exist_ok=True)
-    if not (workdir / "config.json").exists():
-        write_json(workdir / "config.json", identity.describe(config, dataset))
+    found, wanted = _descriptions(workdir), identity.describe(config, dataset)
+    _compare(workdir, found, wanted)
+    if _is_finished(workdir):
+        return
+    for name in descriptions.NAMES:
+        path = workdir / name
+        there = descriptions.read(path)
+        if there is None or identity.differences(there, wanted, finished=False):
+            if path.exists():
+                print(f"warning: {path} is damaged, and written anew.", file=sys.stderr)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, wanted)
 
 
 def is_our_picture(path: pathlib.Path) -> bool:
@@ -147,10 +150,10 @@ def read_description(workdir: pathlib.Path) -> dict[str, Any]:
     Raises:
         ValueError: The folder holds no run.
     """
-    found = _description(workdir)
-    if found is None:
+    found = _descriptions(workdir)
+    if not found:
         raise ValueError(f"workdir is {str(workdir)!r}, which holds no run.")
-    return found
+    return found[0]
 
 
 def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
@@ -221,33 +224,41 @@ def write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
         file.write(json.dumps(values, indent=2).encode() + b"\n")
 
 
-def _description(workdir: pathlib.Path) -> dict[str, Any] | None:
-    """Return what config.json says, or None of a folder that holds nothing of ours.
+def _descriptions(workdir: pathlib.Path) -> list[dict[str, Any]]:
+    """Return what config.json and its copy say, as far as they are whole; nothing of a folder that holds nothing.
 
     Raises:
         ValueError: What is there is not of ours.
     """
     if workdir.exists() and not workdir.is_dir():
         raise ValueError(f"workdir is {str(workdir)!r}, which is not a folder.")
+    if found := descriptions.whole(workdir):
+        return found
     advice = (
         "it must be a new folder or one of a run; if this is one, remove it by hand to begin anew."
     )
-    path = workdir / "config.json"
-    if not path.exists():
-        if left := [name for name in (*_FILES, "state") if _is_written(workdir / name)]:
-            raise ValueError(
-                f"workdir is {str(workdir)!r}, which holds {left[0]} without a config.json; {advice}"
-            )
-        return None
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, OSError):
-        found = None
-    if not identity.is_described(found):
+    if (workdir / "config.json").exists():
         raise ValueError(
             f"workdir is {str(workdir)!r}, whose config.json is damaged or not one of ours; {advice}"
         )
-    return found
+    if left := [name for name in (*_FILES, "state") if _is_written(workdir / name)]:
+        raise ValueError(
+            f"workdir is {str(workdir)!r}, which holds {left[0]} without a config.json; {advice}"
+        )
+    return []
+
+
+def _compare(
+    workdir: pathlib.Path, found: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]
+) -> None:
+    """Check that one of the descriptions found is the one wanted, or that there is none."""
+    finished = _is_finished(workdir)
+    differing = [identity.differences(one, wanted, finished=finished) for one in found]
+    if differing and all(differing):
+        raise ValueError(
+            f"workdir is {str(workdir)!r}, which holds a run that differs in {', '.join(differing[0])}; it must be a "
+            "new folder or one of the same run, or pass --overwrite to remove its results."
+        )
 
 
 def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
@@ -256,12 +267,12 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
     Raises:
         ValueError: It holds no run, or something that is not of ours where the run's own files are.
     """
-    if _description(workdir) is None:
+    if not _descriptions(workdir):
         return []
     states = list((workdir / "state").iterdir()) if (workdir / "state").exists() else []
     for path in states:
         name = path.name.removesuffix(PARTIAL)
-        if path.is_dir() or not (checkpoint.is_name(name) or name == saving.DESCRIPTION):
+        if path.is_dir() or not (checkpoint.is_name(name) or name in _OF_STATES):
             raise ValueError(
                 f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."
             )
