@@ -27,7 +27,8 @@ class Pace:
         per_batch = (now - self._called) / num_batches
         call = (60.0 if self._seconds is None else self._seconds) / _CALLS_PER_CHECKPOINT
         self._most = max(1, int(call / per_batch)) if per_batch else sys.maxsize
-        if self._seconds is None or now - self._kept < self._seconds:
+        # A clock that was set back says nothing of how long ago the last one was kept.
+        if self._seconds is None or 0 <= now - self._kept < self._seconds:
             return False
         self._kept = now
         return True
