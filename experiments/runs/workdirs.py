@@ -214,7 +214,8 @@ def write_results(
 ) -> None:
     """Write results.npz and, last, summary.json, which says that the run is finished."""
     with write_whole(workdir / "results.npz") as file:
-        np.savez_compressed(file, allow_pickle=False, **record)
+        # In one order, whether measured at one go or, from a state, with names as a tree sorts them.
+        np.savez_compressed(file, allow_pickle=False, **dict(sorted(record.items())))
     write_json(workdir / "summary.json", summary)
 
 

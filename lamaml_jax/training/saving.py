@@ -35,7 +35,7 @@ def save(
         _refuse_others(directory / DESCRIPTION, described, "directory")
     checkpoint.write(directory / STATE, state)
     with write_whole(directory / RESULTS) as file:
-        np.savez_compressed(file, allow_pickle=False, **record)
+        np.savez_compressed(file, allow_pickle=False, **dict(sorted(record.items())))
     _write_description(directory / DESCRIPTION, described)
 
 

@@ -114,7 +114,8 @@ def assert_same_run(found: pathlib.Path, expected: pathlib.Path) -> None:
     assert set(results[0]) == set(results[1])
     for name, array in results[1].items():
         np.testing.assert_array_equal(results[0][name], array, err_msg=name)
-    assert (found / "metrics.jsonl").read_bytes() == (expected / "metrics.jsonl").read_bytes()
+    for name in ("results.npz", "metrics.jsonl"):
+        assert (found / name).read_bytes() == (expected / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
