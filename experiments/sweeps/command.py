@@ -203,9 +203,10 @@ def _check_folder(wanted: Request) -> None:
         return
     try:
         found = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
-    found = found if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise ValueError(f"{path} is damaged; remove it, and the same command writes it anew.")
     described = json.loads(json.dumps(_description(wanted)))
     found = {"memory_gb": wanted.memory_gb} | found  # which earlier versions did not write
     if described == found | {"memory_gb": wanted.memory_gb} != found:
