@@ -46,6 +46,7 @@ setup(
         "dev": [
             "dm-haiku>=0.0.17",
             "equinox>=0.13.8",
+            "hypothesis>=6.170.17",
             "mypy>=2.4.1",
             "pre-commit>=4.0",
             "pytest>=9.2.0",
@@ -62,6 +63,7 @@ setup(
             "sphinx-book-theme>=1.4.0",
             "sphinx-design>=0.8.0",
         ],
+        "fuzz": ["atheris>=3.0.0"],
         "tensorboard": ["tensorboardX>=2.6.5"],
         "cuda": ["jax[cuda13]>=0.10.2"],
         "tpu": ["jax[tpu]>=0.10.2"],

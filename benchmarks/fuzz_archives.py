@@ -1,4 +1,4 @@
-"""Feed the readers of archives what a coverage-guided fuzzer makes of small valid ones; needs `pip install atheris`.
+"""Feed the readers of archives what a coverage-guided fuzzer makes of small valid ones; needs the extra `fuzz`.
 
     python -m benchmarks.fuzz_archives idx -max_total_time=600
     python -m benchmarks.fuzz_archives cifar corpus -max_total_time=600
