@@ -23,6 +23,7 @@ from absl import app, flags
 
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table
+from experiments.runs import dry_run
 from experiments.runs.making import integer_names
 from experiments.sweeps import command, grid
 
@@ -48,7 +49,7 @@ def script(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str]) -> None:
     """Run the sweep that the flags describe, print its ranking, and report its best point if asked to."""
     with console.plain_errors():
-        options.refuse_arguments(argv)
+        options.refuse_arguments(argv, dry_run=True)
         learners = options.learners(["la_maml"])
         if len(learners) > 1:
             raise ValueError(f"learner is {','.join(learners)!r}; a sweep is of one learner.")
@@ -56,6 +57,10 @@ def main(argv: Sequence[str]) -> None:
         report_seeds = _REPORT_SEEDS.value if _REPORT_BEST.value else 0
         command.check_report(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0].dataset)
+        if options.DRY_RUN.value:
+            units = command.check(wanted, dataset)
+            dry_run.show([(unit.config, unit.folder) for unit in units], dataset)
+            return
         sweep = command.perform(wanted, dataset)
         command.show(wanted, sweep)
         if report_seeds:

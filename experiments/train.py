@@ -24,7 +24,7 @@ from absl import app, flags
 from experiments import presets
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
-from experiments.runs import catalogue, events, runner, workdirs
+from experiments.runs import catalogue, dry_run, events, runner, workdirs
 from experiments.runs.config import Config, stream_defaults
 from experiments.runs.making import make_config
 from lamaml_jax import hyper, training
@@ -75,7 +75,7 @@ def script(argv: Sequence[str]) -> None:
 def main(argv: Sequence[str]) -> None:
     """Run what the flags say."""
     with console.plain_errors():
-        options.refuse_arguments(argv)
+        options.refuse_arguments(argv, dry_run=True)
         _run()
 
 
@@ -92,6 +92,9 @@ def _run() -> None:
         root / catalogue.short(config.learner) if len(configs) > 1 else root for config in configs
     ]
     runs = list(zip(configs, folders, strict=True))
+    if options.DRY_RUN.value:
+        dry_run.show(runs, dataset)
+        return
     summaries: list[dict[str, Any]] = []
     pictures: list[pathlib.Path] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):

@@ -48,6 +48,11 @@ CHECKPOINT_MINUTES = flags.DEFINE_float(
     "How often the state is kept inside tasks, besides at the end of each",
     lower_bound=0.0,
 )
+DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "train, sweep: print what would run, minutes from a probe of ten seconds, memory and disk; run nothing",
+)
 NUM_SEEDS = flags.DEFINE_integer(
     "num_seeds", None, "Runs, which differ in all that is random; each script has its own number"
 )
@@ -149,12 +154,18 @@ def set_up(num_runs: Callable[[], int] | None = None) -> None:
         backend.configure(BENCHMARK.value, None if num_runs is None else num_runs())
 
 
-def refuse_arguments(argv: Iterable[str]) -> None:
+def refuse_arguments(argv: Iterable[str], *, dry_run: bool = False) -> None:
     """Check that there are only flags.
+
+    Args:
+        argv: The script's name and arguments.
+        dry_run: Whether the script knows --dry_run.
 
     Raises:
         ValueError: There is something else.
     """
+    if DRY_RUN.value and not dry_run:
+        raise ValueError("dry_run is given; only train and sweep can say what they would run.")
     for argument in list(argv)[1:]:
         raise ValueError(f"{argument!r} is not a flag; flags are of the form --name=value.")
 

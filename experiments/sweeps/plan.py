@@ -10,8 +10,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import jax
-
+from experiments.runs import dry_run
 from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset
 
@@ -90,26 +89,6 @@ def _merge(configs: Sequence[Config]) -> Config:
 
 
 def _most_runs(config: Config, dataset: ImageDataset | None, memory_gb: float) -> int:
-    """Return how many runs fit into the memory beside each other.
-
-    A run holds its stream, its state before and after a task, and copies of both where they are made and saved;
-    programs and images take what they take once. What vmap holds of a run on an accelerator is not counted.
-    """
-    benchmark = config.make_benchmark(dataset)
-    functions = config.make_run(benchmark)
-    one = jax.tree.map(lambda a: a[0], config.runs().stacked())
-    stream = jax.eval_shape(functions.draw_stream, one)
-    state = jax.eval_shape(functions.init, one, stream, benchmark.images)
-    # Measured on MNIST Rotations with La-MAML: 8.5 MiB per run, where this makes 9.5.
-    per_run = 2 * _num_bytes(stream) + 5 * _num_bytes(state)
-    return max(
-        0, int((memory_gb * 2**30 - _num_bytes(benchmark.images) - _PROGRAM_BYTES) // per_run)
-    )
-
-
-def _num_bytes(tree: object) -> int:
-    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
-
-
-_PROGRAM_BYTES = 3 * 2**29
-"""What Python, JAX and a program take, with what it keeps while it runs: 0.8 to 1.4 GiB were measured on CPU."""
+    """Return how many runs fit into the memory beside each other."""
+    taken = dry_run.size(config, dataset)
+    return max(0, int((memory_gb * 2**30 - taken.fixed) // taken.per_run))

@@ -1,0 +1,62 @@
+"""What --dry_run says of a command, and that it runs and writes nothing."""
+
+import pathlib
+import re
+
+import pytest
+from running import run_script, run_train
+
+from experiments import alignment, sweep
+from experiments.runs import dry_run
+
+TINY = (
+    *("--learner=la_er", "--packaged_mnist", "--num_seeds=2"),
+    *("--num_tasks=2", "--samples_per_task=40", "--eval=needed"),
+)
+
+
+def test_a_dry_run_says_what_would_run_and_what_is_left_of_it(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "PROBE_SECONDS", 0.01)
+    workdir = tmp_path / "run"
+    run_train(*TINY, f"--workdir={workdir}", "--dry_run")
+    printed = capsys.readouterr().out
+    assert not workdir.exists()
+    # Two seeds, two tasks of four batches, each learnt in one step.
+    assert re.search(
+        r"\| la_er \| 2 \| 2 of 2 \| 16 \| \d+\.\d \| 1\.\d GiB \| \d+ MiB \|", printed
+    )
+    assert "p = 0.5 at best (paired test); p < 0.05 takes 6 seeds" in printed
+    assert printed.endswith("Nothing was run.\n")
+    run_train(*TINY, f"--workdir={workdir}")
+    (workdir / "summary.json").unlink()
+    (workdir / "state" / "2").unlink()
+    before = {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    run_train(*TINY, f"--workdir={workdir}", "--dry_run")
+    assert "| la_er | 2 | 1 of 2 | 8 |" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
+    with pytest.raises(SystemExit):
+        run_train(*TINY, "--set=memory=7", f"--workdir={workdir}", "--dry_run")
+    assert "holds a run that differs in keywords.memory (200, now 7)" in capsys.readouterr().err
+
+
+def test_a_dry_sweep_probes_one_of_its_programs(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "PROBE_SECONDS", 0.01)
+    probed, probe = [], dry_run.probe
+    monkeypatch.setattr(dry_run, "probe", lambda *given: probed.append(1) or probe(*given))
+    arguments = [argument for argument in TINY if "eval" not in argument]
+    grid = ("--grid=lr_lr=0.1,0.2", "--grid=memory=10,20")
+    run_script(sweep, *arguments, *grid, f"--workdir={tmp_path / 'sweep'}", "--dry_run")
+    printed = capsys.readouterr().out
+    assert printed.count("| la_er | 4 | 2 of 2 |") == 2 and probed == [1]
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_scripts_that_cannot_say_it_refuse(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        run_script(alignment, "--packaged_mnist", "--workdir=runs/none", "--dry_run")
+    assert "only train and sweep can say what they would run" in capsys.readouterr().err
