@@ -14,6 +14,7 @@ import pytest
 from split_archives import CIFAR, TINY, Original, assert_refused, assert_same
 
 from lamaml_jax.datasets import DatasetError, load
+from lamaml_jax.datasets.cifar100.archive import read_splits
 from lamaml_jax.datasets.idx import read_idx
 
 pytestmark = pytest.mark.usefixtures("offline")
@@ -121,6 +122,36 @@ def test_a_pickle_cannot_claim_an_array_without_content(cifar: Original, tmp_pat
     assert pickle.loads(pickle.dumps(test, 2))[b"data"].shape == (10**6, 3072)  # 3 GB elsewhere
     archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
     assert_refused(cifar, tmp_path, archive, "expected test to hold images of 3072 bytes")
+
+
+@pytest.mark.parametrize(
+    "state",
+    [(3, "|", None, -1, -1, 0), (3, "|", None, ("a",), {"a": 1}, 9, -1, 0), (3,), None, 5],
+    ids=str,
+)
+def test_a_pickle_cannot_upset_numpy(cifar: Original, tmp_path: Path, state: object) -> None:
+    """The first of these dtypes, which fuzzing found, makes numpy's own reader end the process."""
+
+    class Kind:
+        def __reduce__(self) -> tuple[object, ...]:
+            return np.dtype, ("u1", False, True), state
+
+    class Images:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (
+                np.ndarray([0]).__reduce__()[0],
+                (np.ndarray, (0,), b"b"),
+                (*(1, (1, 3072), Kind(), False, bytes(3072)),),
+            )
+
+    test = {b"data": Images(), b"fine_labels": [0], b"coarse_labels": [0]}
+    archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
+    try:
+        splits = read_splits(archive)
+    except DatasetError as error:
+        assert str(error).startswith(f"{archive}: expected test to be a pickle of arrays")
+    else:  # What it says beside the numbers is nothing to their reader.
+        assert splits["test"].images.shape == (1, 32, 32, 3) and not splits["test"].images.any()
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,14 @@
 Nothing is unpacked to disk, so that no member can be written anywhere. Dimensions: N images, H height, W width.
 """
 
-import codecs
 import gzip
 import io
 import pickle
 import pickletools
+import re
 import tarfile
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -79,7 +79,7 @@ def _split(path: Path, name: str, content: bytes) -> Split:
     where = f"{path}: expected {name} to hold"
     keys = (b"data", b"fine_labels", b"coarse_labels")
     try:
-        data, labels, superclasses = (np.asarray(values[key]) for key in keys)
+        data, labels, superclasses = (_values(values[key]) for key in keys)
     except (LookupError, TypeError, ValueError):  # no dict, a key missing, lists of unequal lengths
         raise DatasetError(
             f"{where} a dict of arrays data, fine_labels and coarse_labels"
@@ -98,6 +98,10 @@ def _split(path: Path, name: str, content: bytes) -> Split:
     return Split(np.ascontiguousarray(images), labels, superclasses)
 
 
+def _values(found: Any) -> npt.NDArray[Any]:
+    return found.values if isinstance(found, _Array) else np.asarray(found)
+
+
 def _check_steps(content: bytes) -> None:
     """Check that a pickle makes a modest number of objects, as each of its bytes can make one of a hundred."""
     for count, (step, argument, _) in enumerate(pickletools.genops(content)):
@@ -107,18 +111,47 @@ def _check_steps(content: bytes) -> None:
             raise ValueError(f"more than {_MOST_STEPS} steps")
 
 
-def _empty_array(*whatever: object) -> npt.NDArray[np.uint8]:
-    """Return the array that a pickle then fills; how large it asks for it to be does not count."""
-    return np.empty(0, np.uint8)
+class _Kind:
+    """A dtype as a pickle describes it; NumPy's own trusts what it is told, and takes the process down."""
+
+    def __init__(self, name: str, *whatever: object) -> None:
+        if not re.fullmatch("[biuf][1248]", name):
+            raise pickle.UnpicklingError(f"an array of {name!r:.20}")
+        self.name = name
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] == ">":
+            self.name = f">{self.name}"
 
 
-# What a pickled array of bytes is made of, under the names of numpy 1 and 2; `_codecs.encode` makes bytes of a string.
+class _Array:
+    """An array as a pickle describes it, of which only what it holds counts, and not how large it asks to be."""
+
+    def __init__(self, *whatever: object) -> None:
+        self.values: npt.NDArray[Any] = np.empty(0, np.uint8)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, is_fortran, content = state
+        if not (isinstance(kind, _Kind) and isinstance(content, bytes)):
+            raise pickle.UnpicklingError("an array of anything but numbers")
+        order: Literal["F", "C"] = "F" if is_fortran else "C"
+        self.values = np.frombuffer(content, kind.name).reshape(shape, order=order)
+
+
+def _latin(text: str, encoding: str) -> bytes:
+    """Return the bytes that newer versions of Python write as a text into a pickle for older ones."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"a text in {encoding!r:.20}")
+    return text.encode("latin1")
+
+
+# What a pickled array of numbers is made of, under the names of numpy 1 and 2.
 _ADMITTED = {
     ("numpy", "ndarray"): None,
-    ("numpy", "dtype"): np.dtype,
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,
-    ("_codecs", "encode"): codecs.encode,
+    ("numpy", "dtype"): _Kind,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,
+    ("_codecs", "encode"): _latin,
 }
 
 
