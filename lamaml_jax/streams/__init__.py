@@ -1,6 +1,5 @@
 """Benchmarks as arrays: which images, which transform and which classes make up each task, per seed."""
 
-from lamaml_jax.streams._own_data import Arrays, stored_like
 from lamaml_jax.streams.arrays import from_arrays
 from lamaml_jax.streams.benchmark import (
     Benchmark,
@@ -17,6 +16,7 @@ from lamaml_jax.streams.mnist import (
     mnist_permutations,
     mnist_rotations,
 )
+from lamaml_jax.streams.parts.own_data import Arrays, stored_like
 from lamaml_jax.streams.pixels import Interpolation
 from lamaml_jax.streams.split import ClassOrder, split_cifar100, split_tiny_imagenet
 

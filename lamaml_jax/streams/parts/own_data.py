@@ -14,10 +14,13 @@ import numpy.typing as npt
 Arrays: TypeAlias = tuple[npt.ArrayLike, npt.ArrayLike]
 """The inputs `[N, ...]` and labels `[N]` of a task, or targets `[N, C]` of a loss of one's own."""
 
+Pair: TypeAlias = tuple[np.ndarray, np.ndarray]
+"""The same as arrays, once they are checked."""
+
 
 def checked_tasks(
     train_tasks: Sequence[Arrays | None], test_tasks: Sequence[Arrays]
-) -> tuple[list[tuple[np.ndarray, np.ndarray] | None], list[tuple[np.ndarray, np.ndarray]]]:
+) -> tuple[list[Pair | None], list[Pair]]:
     """Return all tasks as arrays, once they are found to be alike."""
     train_tasks, test_tasks = list(train_tasks), list(test_tasks)
     if not len(train_tasks) or len(train_tasks) != len(test_tasks):
@@ -89,7 +92,7 @@ def stored(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _pair(name: str, i: int, task: Arrays) -> tuple[np.ndarray, np.ndarray]:
+def _pair(name: str, i: int, task: Arrays) -> Pair:
     """Return a task's inputs and labels as arrays."""
     where = f"{name}[{i}]"
     if not isinstance(task, Sequence) or len(task) != 2:

@@ -1,0 +1,85 @@
+"""The outputs of each task of a user's own data, and its labels counted over all of them.
+
+Dimensions: T tasks, N examples of a task, I inputs of all tasks, C classes over all heads.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from lamaml_jax import checks
+from lamaml_jax.streams.benchmark import Heads
+from lamaml_jax.streams.parts.own_data import Pair, is_classes, stored_dtype
+
+_MOST_CLASSES = 1_000_000
+
+
+class Outputs(NamedTuple):
+    """Where each task's head is among all outputs.
+
+    Attributes:
+        offsets: The first output of each task's `[T]`.
+        widths: How many it has `[T]`.
+    """
+
+    offsets: list[int]
+    widths: list[int]
+
+    def mask(self) -> np.ndarray:
+        """Return which outputs are each task's `[T, C]`."""
+        heads = list(zip(self.offsets, self.widths, strict=True))
+        mask = np.zeros((len(heads), max(offset + width for offset, width in heads)), bool)
+        for task, (offset, width) in enumerate(heads):
+            mask[task, offset : offset + width] = True
+        return mask
+
+
+def outputs_of(
+    train: Sequence[Pair | None], test: Sequence[Pair], heads: Heads, num_classes: int | None
+) -> Outputs:
+    """Return the outputs of each task.
+
+    Raises:
+        ValueError: A label is outside its head, or targets that are no classes have heads.
+    """
+    if num_classes is not None:
+        checks.integer("num_classes", num_classes, 1)
+    if not is_classes(test[0][1]):
+        return _outputs_of_targets(test[0][1], len(test), heads, num_classes)
+    highest = []
+    for pair in zip(train, test, strict=True):
+        highest.append(int(max(task[1].max() for task in pair if task is not None)))
+    for i, label in enumerate(highest):
+        bound = _MOST_CLASSES if num_classes is None else num_classes
+        if label >= bound:
+            why = "the most outputs of a head" if num_classes is None else "as num_classes says"
+            raise ValueError(f"task {i} has label {label}; it must be in [0, {bound}), {why}.")
+    if heads == "shared":
+        return Outputs([0] * len(test), [num_classes or max(highest) + 1] * len(test))
+    widths = [num_classes or label + 1 for label in highest]
+    return Outputs([int(n) for n in np.cumsum([0, *widths[:-1]])], widths)
+
+
+def joined_labels(
+    train: Sequence[Pair | None], test: Sequence[Pair], offsets: Sequence[int]
+) -> np.ndarray:
+    """Return the labels of all training and then all test examples `[I]`, or targets `[I, ...]`."""
+    is_class = is_classes(test[0][1])
+    dtype = np.dtype(np.int32) if is_class else stored_dtype(test[0][1])
+    parts = [
+        task[1].astype(dtype) + (np.int32(offset) if is_class else 0)
+        for tasks in (train, test)
+        for task, offset in zip(tasks, offsets, strict=True)
+        if task is not None
+    ]
+    return np.concatenate(parts).astype(dtype)
+
+
+def _outputs_of_targets(
+    y: np.ndarray, num_tasks: int, heads: Heads, num_classes: int | None
+) -> Outputs:
+    if heads != "shared":
+        raise ValueError("heads is 'per_task'; it must be 'shared' for labels that are no classes.")
+    width = num_classes or (1 if y.ndim == 1 else y.shape[1])
+    return Outputs([0] * num_tasks, [width] * num_tasks)
