@@ -2,7 +2,14 @@
 
 import operator
 import typing
+from collections.abc import Callable
 from typing import Any
+
+import jax
+
+
+class Refusal(ValueError):
+    """A sentence of this package's own, said while a user's function is traced, that `traced` passes on as it is."""
 
 
 def integer(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -42,6 +49,34 @@ def step_size(examples_per_step: int | None, batch_size: int) -> int:
         return batch_size
     divisor("examples_per_step", examples_per_step, batch_size)
     return examples_per_step
+
+
+def traced(name: str, allowed: str, function: Callable[..., Any], *shapes: Any) -> Any:
+    """Return the shapes of what a user's function returns, which is traced and not run.
+
+    Args:
+        name: What the message calls the function.
+        allowed: What it must be.
+        function: The user's.
+        *shapes: What it is called with; the last is a batch, which the message describes.
+
+    Raises:
+        ValueError: In one sentence, what it raises, and on what.
+    """
+    try:
+        return jax.eval_shape(function, *shapes)
+    except Refusal:
+        raise
+    except Exception as error:
+        said, *_ = [*str(error).strip().splitlines(), ""]
+        raise ValueError(
+            f"{name} raises {type(error).__name__} on {described(shapes[-1])}; it must be {allowed}: {said}"
+        ) from error
+
+
+def described(array: Any) -> str:
+    """Return what messages say of inputs: their type and shape."""
+    return f"inputs of {array.dtype} and shape {array.shape}"
 
 
 def _is_integer(value: Any) -> bool:

@@ -58,10 +58,15 @@ def require(made: Any, kind: type, what: str, name: str, example: str) -> None:
 
 
 def place(error: BaseException) -> str:
-    """Return where in a user's file an error was raised, or what raised it called: "FILE.py, line 3", or nothing."""
-    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
-        if frame.f_globals.get("__name__", "").startswith(_PREFIX):
-            return f"{frame.f_code.co_filename}, line {line}"
+    """Return where in a user's file an error was raised, or what raised it called: "FILE.py, line 3", or nothing.
+
+    Where it tells of another error, as of a network that is traced, that one's place is returned.
+    """
+    for raised in (error.__cause__, error):
+        frames = [] if raised is None else list(traceback.walk_tb(raised.__traceback__))
+        for frame, line in reversed(frames):
+            if frame.f_globals.get("__name__", "").startswith(_PREFIX):
+                return f"{frame.f_code.co_filename}, line {line}"
     return ""
 
 
@@ -105,7 +110,8 @@ def _imported(file: pathlib.Path) -> types.ModuleType:
         spec.loader.exec_module(module)
     except Exception as error:
         where = place(error) or str(file)  # a SyntaxError says its line itself
-        raise ValueError(f"{where}: cannot be imported: {type(error).__name__}: {error}") from error
+        said = f"{where}: cannot be imported: {type(error).__name__}: {error}"
+        raise ValueError(said) from None  # which says the place already
     finally:
         sys.path.remove(str(file.parent))
     return module

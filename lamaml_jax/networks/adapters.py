@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from lamaml_jax import checks
 from lamaml_jax.types import Apply, Gates, Model, Params
 
 _DRAWS, _KEEPS = "the network draws with a key at every call", "the network keeps a state"
@@ -54,7 +55,7 @@ def from_flax(module: nn.Module) -> Model:
         params = collections.pop("params", {})
         for collection, variables in collections.items():
             for name in _names(variables)[:1]:
-                raise ValueError(f"{name} is in the collection {collection!r}; {_PURE}.")
+                raise checks.Refusal(f"{name} is in the collection {collection!r}; {_PURE}.")
         return params
 
     def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
@@ -249,11 +250,11 @@ def _model(
         with _in_one_sentence(error, says):
             params = draw(key, x)
             if not jax.tree.leaves(params):
-                raise ValueError("the network has no parameters; it must have some to learn.")
+                raise checks.Refusal("the network has no parameters; it must have some to learn.")
             for name, leaf in zip(_names(params), jax.tree.leaves(params), strict=True):
                 if not jnp.issubdtype(leaf.dtype, jnp.floating):
                     allowed = "of floating point, as all parameters are trained"
-                    raise ValueError(f"{name} is of dtype {leaf.dtype}; it must be {allowed}.")
+                    raise checks.Refusal(f"{name} is of dtype {leaf.dtype}; it must be {allowed}.")
             # Initialising has a key for everything, a call has none.
             jax.eval_shape(apply, params, x)
         return params
@@ -283,7 +284,7 @@ def _in_one_sentence(kind: type[Exception], says: Callable[[str], str]) -> Itera
         yield
     except kind as error:
         if found := says(str(error)):
-            raise ValueError(f"{found}; {_PURE}.") from error
+            raise checks.Refusal(f"{found}; {_PURE}.") from error
         raise
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from lamaml_jax import checks
 from lamaml_jax.types import Model, Setting
 
 
@@ -19,7 +20,7 @@ def check_outputs(model: Model, setting: Setting, x: Any) -> None:
         x: Inputs `[B, ...]`, as arrays or `jax.ShapeDtypeStruct`s: only shapes and dtypes matter.
 
     Raises:
-        ValueError: One sentence that names what the model returns and what it must.
+        ValueError: One sentence that names what the model returns, or raises, and what it must.
 
     Example:
         >>> import numpy as np
@@ -31,7 +32,11 @@ def check_outputs(model: Model, setting: Setting, x: Any) -> None:
         ValueError: the model has 5 outputs; it must have 6, the number of classes.
     """
     key = jax.eval_shape(jax.random.key, 0)
-    logits = jax.eval_shape(lambda key, x: model.apply(model.init(key, x), x), key, x)
+    allowed = "a network of such inputs"
+    x = jax.ShapeDtypeStruct(x.shape, x.dtype)
+    logits = checks.traced(
+        "the model", allowed, lambda key, x: model.apply(model.init(key, x), x), key, x
+    )
     shape, num_examples = getattr(logits, "shape", None), x.shape[0]
     if shape is None or len(shape) != 2 or shape[0] != num_examples:
         found = type(logits).__name__ if shape is None else f"an array of shape {shape}"

@@ -6,7 +6,7 @@ layer's activations; a convolution has one gate per filter.
 Dimensions: B batch, H height, W width, C classes, D units of the last hidden layer.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
 import flax.linen as nn
@@ -111,6 +111,10 @@ class ConvNet(nn.Module):
     def _features_and_logits(
         self, x: jax.Array, gates: Gates | None
     ) -> tuple[jax.Array, jax.Array]:
+        if x.ndim != 4:
+            raise checks.Refusal(
+                f"the inputs are of shape {x.shape}; a convnet takes images [B, H, W, channels]."
+            )
         for i, filters in enumerate(self.filters):
             layer: nn.Module
             if self.convolution == "lax":
@@ -171,8 +175,10 @@ def mlp(
             before each product, which sums in float32; all else stays float32.
 
     Raises:
-        ValueError: An argument is not one of its choices.
+        ValueError: An argument is not one of its choices, or no number of outputs or units.
     """
+    checks.integer("num_classes", num_classes, 1)
+    hidden = _layers("hidden", hidden)
     source = {
         **{"name": "mlp", "num_classes": num_classes, "hidden": list(hidden)},
         **{"initializer": initializer, "precision": precision},
@@ -202,8 +208,10 @@ def convnet(
         precision: See `mlp`; "bfloat16" goes with "patches" only.
 
     Raises:
-        ValueError: An argument is not one of its choices.
+        ValueError: An argument is not one of its choices, or no number of outputs or units.
     """
+    checks.integer("num_classes", num_classes, 1)
+    filters, hidden = _layers("filters", filters), _layers("hidden", hidden)
     checks.choice("convolution", convolution, Convolution)
     if (convolution, precision) == ("lax", "bfloat16"):
         raise ValueError(
@@ -217,6 +225,16 @@ def convnet(
     }
     model = from_flax(ConvNet(filters, hidden, num_classes, **options, convolution=convolution))
     return model._replace(source=source)
+
+
+def _layers(name: str, sizes: Any) -> tuple[int, ...]:
+    """Return the sizes of layers; raise ValueError unless they are integers above 0."""
+    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+        raise ValueError(f"{name} is {sizes!r}; it must be integers >= 1, one for each layer.")
+    sizes = tuple(sizes)
+    for i, size in enumerate(sizes):
+        checks.integer(f"{name}[{i}]", size, 1)
+    return tuple(map(int, sizes))
 
 
 def _options(initializer: Initializer, precision: Precision) -> dict[str, Any]:

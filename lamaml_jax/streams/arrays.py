@@ -52,7 +52,7 @@ def from_arrays(
     sequence: npt.ArrayLike | None = None,
     num_stages: int | None = None,
     eval_split: EvalSplit = "test",
-    held_out: float = 0.1,
+    held_out: float | None = None,
     batch_size: int = 10,
     epochs: int = 1,
 ) -> Benchmark:
@@ -69,16 +69,17 @@ def from_arrays(
         heads: "shared": labels are global, and classes may come back in later tasks. "per_task": labels count from 0 in
             each task, which has outputs of its own, and the task is known at test.
         num_classes: Of the shared head, or of each task's; None takes one more than the highest label.
-        transform: `transform(x [B, ...]) -> inputs`, pure, what the network sees; None scales uint8 to [0, 1] and takes
-            others as they are.
-        augment: `augment(key, x [B, ...]) -> x`, pure, applied to training examples before `transform`, anew in each
-            epoch; what it draws for an example must not depend on the others.
+        transform: `transform(x [B, ...]) -> inputs [B, ...]`, pure, what the network sees; None scales uint8 to [0, 1]
+            and takes others as they are.
+        augment: `augment(key, x [B, ...]) -> x`, pure and of the same shape and type, applied to training examples
+            before `transform`, anew in each epoch; what it draws for an example must not depend on the others.
         sequence: Task and example of every training step `[Q, 2]`, in the order in which they arrive, for streams whose
             tasks are blurred, mixed or come back; it is cut into `num_stages` parts, after each of which all tasks are
             evaluated. A batch may then hold several tasks.
         num_stages: Parts of the sequence; None cuts as many as there are training tasks.
         eval_split: Evaluate on the "test" examples, or on those held out for "validation".
-        held_out: Share of each task's training examples that "validation" holds out, which each seed draws; in (0, 1).
+        held_out: Share of each task's training examples that "validation" holds out, which each seed draws; in (0, 1),
+            a tenth by default. "test" holds nothing out, and so takes None alone.
         batch_size: B.
         epochs: Passes over each task.
 
@@ -101,6 +102,10 @@ def from_arrays(
     """
     checks.choice("heads", heads, Heads)
     checks.choice("eval_split", eval_split, EvalSplit)
+    if held_out is not None and eval_split != "validation":
+        raise ValueError(
+            f"held_out is {held_out!r}; it must be None with eval_split {eval_split!r}, which holds nothing out."
+        )
     checks.integer("batch_size", batch_size, 1)
     checks.integer("epochs", epochs, 1)
     train, test = checked_tasks(train_tasks, test_tasks)
@@ -113,7 +118,7 @@ def from_arrays(
     elif num_stages is not None:
         raise ValueError(f"num_stages is {num_stages}; it must be None without a sequence.")
     elif eval_split == "validation":
-        shown = held_out_examples(train_rows, held_out)
+        shown = held_out_examples(train_rows, 0.1 if held_out is None else held_out)
     else:
         shown = all_examples(train_rows, test_rows)
 
@@ -124,6 +129,8 @@ def from_arrays(
             learnt = learnt._replace(task=_padded(drawn.tasks))
         return Stream(learnt, _examples(drawn.test, labels), ())
 
+    inputs = _held_inputs([task for task in (*train, *test) if task is not None])
+    example = jax.ShapeDtypeStruct((batch_size, *inputs.shape[1:]), inputs.dtype)
     mask = outputs.mask()
     setting = Setting(
         num_tasks=len(train),
@@ -135,9 +142,9 @@ def from_arrays(
     )
     return Benchmark(
         setting,
-        _held_inputs([task for task in (*train, *test) if task is not None]),
+        inputs,
         make_stream,
-        inputs_by(transform, augment),
+        inputs_by(transform, augment, example),
         train_sizes=_where_unequal(shown.train_sizes),
         test_sizes=_where_unequal(shown.test_sizes),
         stages=_stages(train, shown, is_sequence=sequence is not None),

@@ -316,6 +316,10 @@ def test_an_error_of_the_users_own_stays_what_it_is() -> None:
         (lambda params, x: x[:, :5], "the model has 5 outputs; it must have 6, the number of "),
         (lambda params, x: x[0, :6], r"returns an array of shape \(6,\); .* of shape \(10, 6\)"),
         (lambda params, x: (x, x), "the model returns tuple; it must return logits of shape"),
+        (
+            lambda params, x: x @ jnp.ones((3, 3)),
+            r"the model raises TypeError on inputs of float32 and shape \(10, .*\); it must be a ",
+        ),
     ],
 )
 def test_a_model_must_have_an_output_per_class(apply: Any, message: str) -> None:

@@ -165,11 +165,22 @@ def test_a_network_in_bfloat16_is_near_and_keeps_its_dtypes(make: Any) -> None:
         ({"precision": "float16"}, "precision is 'float16'; it must be one of"),
         ({"initializer": "zeros"}, "initializer is 'zeros'; it must be one of"),
         ({"convolution": "lax", "precision": "bfloat16"}, "must be 'float32' with the convolution"),
+        ({"hidden": 320}, "hidden is 320; it must be integers >= 1, one for each layer"),
+        ({"hidden": "320"}, "hidden is '320'; it must be integers >= 1"),
+        ({"hidden": (320, 0)}, r"hidden\[1\] is 0; it must be an integer >= 1"),
+        ({"filters": (8.0,)}, r"filters\[0\] is 8.0; it must be an integer >= 1"),
     ],
 )
 def test_unknown_options_are_named(options: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         networks.convnet(5, **options)
+
+
+def test_a_network_without_its_kind_of_inputs_or_outputs_is_refused() -> None:
+    with pytest.raises(ValueError, match="num_classes is '10'; it must be an integer >= 1"):
+        networks.mlp("10")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"shape \(4, 784\); a convnet takes images \[B, H, W, "):
+        jax.eval_shape(networks.convnet(5).init, KEY, jnp.zeros((4, 784)))
 
 
 @pytest.mark.parametrize(("initializer", "kurtosis"), [("xavier", 0), ("xavier_uniform", -1.2)])

@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import re
 import textwrap
 
 import numpy as np
@@ -240,7 +241,7 @@ def test_a_changed_file_is_another_run(files: dict[str, str], tmp_path: pathlib.
         ),
         (
             ["--packaged_mnist", "--network={my_method.py}:broken_model"],
-            "my_method.py, line [0-9]+: in a trace",
+            "my_method.py, line [0-9]+: the model raises ValueError on inputs .*: in a trace",
         ),
         (
             ["--benchmark={my_stream.py}:nothing"],
@@ -273,8 +274,6 @@ def test_what_is_wrong_is_said_in_a_sentence(
     tmp_path: pathlib.Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import re
-
     for name, path in files.items():
         arguments = [argument.replace(f"{{{name}}}", path) for argument in arguments]
     with pytest.raises(SystemExit):

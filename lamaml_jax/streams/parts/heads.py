@@ -57,6 +57,8 @@ def outputs_of(
             raise ValueError(f"task {i} has label {label}; it must be in [0, {bound}), {why}.")
     if heads == "shared":
         return Outputs([0] * len(test), [num_classes or max(highest) + 1] * len(test))
+    if num_classes is None:
+        _check_from_zero(train, test)
     widths = [num_classes or label + 1 for label in highest]
     return Outputs([int(n) for n in np.cumsum([0, *widths[:-1]])], widths)
 
@@ -76,10 +78,23 @@ def joined_labels(
     return np.concatenate(parts).astype(dtype)
 
 
+def _check_from_zero(train: Sequence[Pair | None], test: Sequence[Pair]) -> None:
+    for i, pair in enumerate(zip(train, test, strict=True)):
+        labels = [task[1] for task in pair if task is not None]
+        lowest, highest = min(y.min() for y in labels), max(y.max() for y in labels)
+        if lowest:
+            raise ValueError(
+                f"task {i} has labels from {lowest} to {highest}; with heads 'per_task' they must count from 0 in each "
+                "task, or num_classes say how many there are where class 0 is merely missing."
+            )
+
+
 def _outputs_of_targets(
     y: np.ndarray, num_tasks: int, heads: Heads, num_classes: int | None
 ) -> Outputs:
     if heads != "shared":
-        raise ValueError("heads is 'per_task'; it must be 'shared' for labels that are no classes.")
+        raise ValueError(
+            f"heads is 'per_task'; it must be 'shared' for labels of {y.dtype}: classes are integers."
+        )
     width = num_classes or (1 if y.ndim == 1 else y.shape[1])
     return Outputs([0] * num_tasks, [width] * num_tasks)

@@ -3,7 +3,7 @@
 Dimensions: N examples of a task, B batch, C outputs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import jax
@@ -22,7 +22,7 @@ def checked_tasks(
     train_tasks: Sequence[Arrays | None], test_tasks: Sequence[Arrays]
 ) -> tuple[list[Pair | None], list[Pair]]:
     """Return all tasks as arrays, once they are found to be alike."""
-    train_tasks, test_tasks = list(train_tasks), list(test_tasks)
+    train_tasks, test_tasks = _listed("train_tasks", train_tasks), _listed("test_tasks", test_tasks)
     if not len(train_tasks) or len(train_tasks) != len(test_tasks):
         raise ValueError(
             f"train_tasks holds {len(train_tasks)} tasks and test_tasks {len(test_tasks)}; they must hold the same "
@@ -92,14 +92,44 @@ def stored(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return cast
 
 
-def _pair(name: str, i: int, task: Arrays) -> Pair:
+def as_array(name: str, values: Any) -> np.ndarray:
+    """Return values as an array.
+
+    Raises:
+        ValueError: numpy cannot read them, or would lose a mask.
+    """
+    if np.ma.is_masked(values):
+        raise ValueError(f"{name} is masked; it must be an array without missing values.")
+    try:
+        return np.asarray(values)
+    except Exception as error:
+        said, *_ = [*str(error).splitlines(), ""]
+        raise ValueError(
+            f"{name} is a {type(values).__name__} that numpy cannot read; it must be an array: {said}"
+        ) from error
+
+
+def _listed(name: str, tasks: Any) -> list[Any]:
+    if isinstance(tasks, Mapping | str) or not isinstance(tasks, Iterable):
+        raise ValueError(
+            f"{name} is a {type(tasks).__name__}; it must be a list of pairs of inputs and labels, one for each task."
+        )
+    return list(tasks)
+
+
+def _pair(name: str, i: int, task: Any) -> Pair:
     """Return a task's inputs and labels as arrays."""
     where = f"{name}[{i}]"
     if not isinstance(task, Sequence) or len(task) != 2:
+        of_length = f" of {len(task)}" if isinstance(task, Sequence) else ""
         raise ValueError(
-            f"{where} is a {type(task).__name__}; it must be a pair of inputs and labels."
+            f"{where} is a {type(task).__name__}{of_length}; it must be a pair of a task's inputs and labels, as "
+            f"{name} is a list of such pairs."
         )
-    x, y = (np.asarray(a) for a in task)
+    x, y = (
+        as_array(f"{part} of {where}", a)
+        for part, a in zip(("inputs", "labels"), task, strict=True)
+    )
     if x.ndim == 0 or y.ndim == 0 or len(x) != len(y):
         raise ValueError(
             f"{where} has inputs of shape {x.shape} and labels of shape {y.shape}; there must be a label per input."
@@ -108,12 +138,17 @@ def _pair(name: str, i: int, task: Arrays) -> Pair:
         raise ValueError(f"{where} has no example; it must have one or more.")
     for part, array in (("inputs", x), ("labels", y)):
         if _kind(array) == "other":
-            raise ValueError(f"{where} has {part} of dtype {array.dtype}; they must be numbers.")
+            allowed = "numbers" if part == "inputs" else "integers, a class each, counted from 0"
+            raise ValueError(f"{where} has {part} of dtype {array.dtype}; they must be {allowed}.")
         if _kind(array) == "float" and not np.isfinite(array.astype(np.float64)).all():
             raise ValueError(f"{where} has {part} that are not finite; all must be finite numbers.")
     if is_classes(y) and (y.ndim != 1 or y.min() < 0):
+        one_hot = (
+            ": of one-hot rows their argmax(axis=1)" if y.ndim == 2 and y.size > len(y) else ""
+        )
         raise ValueError(
-            f"{where} has integer labels of shape {y.shape} from {y.min()}; they must be classes [N], counted from 0."
+            f"{where} has integer labels of shape {y.shape} from {y.min()}; they must be classes [N], counted from 0"
+            f"{one_hot}."
         )
     return x, y
 

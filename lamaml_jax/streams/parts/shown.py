@@ -4,7 +4,7 @@ Dimensions: T tasks, N examples of a task, S stages of what is learnt, Q example
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import chex
 import jax
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lamaml_jax import checks
+from lamaml_jax.streams.parts.own_data import as_array
 
 Rows: TypeAlias = jax.Array | np.ndarray
 
@@ -50,14 +51,14 @@ def all_examples(train: Sequence[np.ndarray | None], test: Sequence[np.ndarray])
     return Shown(lambda key: Drawn(learnt, test), _sizes(learnt), _sizes(test))
 
 
-def held_out_examples(train: Sequence[np.ndarray | None], share: float) -> Shown:
+def held_out_examples(train: Sequence[np.ndarray | None], share: Any) -> Shown:
     """Return what is shown where a share of each task's training examples, drawn by each seed, evaluates the others.
 
     Raises:
         ValueError: The share is not in (0, 1), or holds out no example of some task.
     """
-    if not 0 < share < 1:
-        raise ValueError(f"held_out is {share}; it must be a number in (0, 1).")
+    if not isinstance(share, int | float | np.floating) or not 0 < share < 1:
+        raise ValueError(f"held_out is {share!r}; it must be a number in (0, 1).")
     learnt, num_held = [], []
     for i, rows in enumerate(train):
         if rows is None:
@@ -92,7 +93,7 @@ def sequence_of_examples(
     Raises:
         ValueError: It names no training example, or cannot be cut so.
     """
-    pairs = np.asarray(sequence)
+    pairs = as_array("sequence", sequence)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or not np.issubdtype(pairs.dtype, np.integer):
         raise ValueError(
             f"sequence is {pairs.dtype} of shape {pairs.shape}; it must be integers [Q, 2], task and example."
