@@ -11,7 +11,7 @@ import math
 import numbers
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -24,8 +24,8 @@ def parse(factory: Callable[..., Any], assignments: Iterable[str]) -> dict[str, 
     """Read `name=value` texts as values of the factory's keywords.
 
     Args:
-        factory: A learner's factory.
-        assignments: Such as "lr_init=0.1", "order=second", "clip_norm=none", "inner_lr_relu=false".
+        factory: A learner's factory, a network's or a benchmark's.
+        assignments: Such as "lr_init=0.1", "order=second", "clip_norm=none", "inner_lr_relu=false", "hidden=200,200".
 
     Raises:
         ValueError: A text has no "=", its name is not a keyword of the factory, or its value not of the right type.
@@ -134,9 +134,14 @@ def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def _text_form(kind: Any) -> bool:
     return any(
-        _range(k) or k in (bool, int) or typing.get_origin(k) is typing.Literal
+        _range(k) or k in (bool, int) or typing.get_origin(k) is typing.Literal or _is_integers(k)
         for k in _union(kind)
     )
+
+
+def _is_integers(kind: Any) -> bool:
+    """Return whether an annotation is of a sequence of integers."""
+    return typing.get_origin(kind) in (Sequence, tuple, list) and int in typing.get_args(kind)
 
 
 def _union(kind: Any) -> tuple[Any, ...]:
@@ -163,6 +168,8 @@ def _read(name: str, text: str, kind: Any) -> Any:
     members = _union(kind)
     if text.lower() == "none" and type(None) in members:
         return None
+    if _is_integers(members[0]):
+        return _read_integers(name, text)
     member = members[0]
     bounds = _range(kind)
     if typing.get_origin(member) is typing.Literal:
@@ -179,3 +186,13 @@ def _read(name: str, text: str, kind: Any) -> Any:
         return choices[text] if choices else (float(text) if bounds else int(text))
     except (KeyError, ValueError):
         raise ValueError(f"{name} is {text!r}; it must be {allowed}.") from None
+
+
+def _read_integers(name: str, text: str) -> tuple[int, ...]:
+    """Read "200,200", or "200x200" where commas stand between values."""
+    try:
+        return tuple(int(part) for part in text.replace("x", ",").split(","))
+    except ValueError:
+        raise ValueError(
+            f"{name} is {text!r}; it must be integers, as in {name}=200,200 or {name}=200x200."
+        ) from None

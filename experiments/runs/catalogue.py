@@ -29,10 +29,15 @@ class Images(NamedTuple):
     num_train: int
 
 
+# With their layers as keywords, which can be set.
+NETWORKS: Mapping[str, Callable[..., Model]] = {
+    "mlp": functools.partial(networks.mlp, hidden=(100, 100)),
+    "convnet": functools.partial(networks.convnet, filters=(160,) * 3, hidden=(320, 320)),
+}
 DATASETS = {
-    "mnist": Images(10, networks.mlp, 1000, 60_000),
-    "fashion_mnist": Images(10, networks.mlp, 1000, 60_000),
-    "cifar100": Images(100, networks.convnet, 250, 50_000),
+    "mnist": Images(10, NETWORKS["mlp"], 1000, 60_000),
+    "fashion_mnist": Images(10, NETWORKS["mlp"], 1000, 60_000),
+    "cifar100": Images(100, NETWORKS["convnet"], 250, 50_000),
     "tiny_imagenet": Images(
         200,
         functools.partial(networks.convnet, filters=(160,) * 4, hidden=(640, 640)),
@@ -40,7 +45,6 @@ DATASETS = {
         100_000,
     ),
 }
-NETWORKS: Mapping[str, Callable[..., Model]] = {"mlp": networks.mlp, "convnet": networks.convnet}
 
 _DATASETS_OF = {"split_cifar100": ("cifar100",), "split_tiny_imagenet": ("tiny_imagenet",)}
 
@@ -81,7 +85,7 @@ def network(name: str | None, dataset: str | None) -> Callable[..., Model]:
     """
     if name is not None:
         return _find("network", name, NETWORKS, ("num_classes",))
-    return networks.mlp if dataset is None else DATASETS[dataset].network
+    return NETWORKS["mlp"] if dataset is None else DATASETS[dataset].network
 
 
 def dataset(of_benchmark: str, name: str | None = None) -> str | None:

@@ -140,7 +140,7 @@ def _unknown(what: str, name: str, factories: Mapping[str, Callable[..., Any]]) 
         if name in catalogue.defaults(factory):
             return (
                 f"{name!r} of {hyper.name_of(factory)} cannot be set; what can is keyword-only, behind a *, and "
-                "annotated as an int, a float, a bool or a Literal."
+                "annotated as an int, a float, a bool, a Literal or a Sequence[int]."
             )
     return hyper.unknown(what, name, [n for f in factories.values() for n in hyper.names(f)])
 

@@ -255,8 +255,7 @@ def _model(
                 if not jnp.issubdtype(leaf.dtype, jnp.floating):
                     allowed = "of floating point, as all parameters are trained"
                     raise checks.Refusal(f"{name} is of dtype {leaf.dtype}; it must be {allowed}.")
-            # Initialising has a key for everything, a call has none.
-            jax.eval_shape(apply, params, x)
+            jax.eval_shape(apply, params, x)  # initialising has a key for everything, a call none
         return params
 
     return Model(

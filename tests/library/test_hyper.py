@@ -1,5 +1,6 @@
 """Settings from text, and the one sentence that a bad one gets."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import pytest
@@ -11,6 +12,7 @@ from lamaml_jax.types import NonNegative, Positive
 def method(
     model: object,
     *,
+    sizes: Sequence[int] = (100, 100),
     rate: NonNegative = 0.1,
     width: Positive | None = None,
     count: int = 3,
@@ -39,6 +41,9 @@ def method(
         ("mode=two", "two"),
         ("times=2", 2),
         ("times=none", None),
+        ("sizes=200,100", (200, 100)),
+        ("sizes=200x100", (200, 100)),
+        ("sizes=64", (64,)),
     ],
 )
 def test_values_are_read_in_their_keywords_type(text: str, value: Any) -> None:
@@ -60,9 +65,14 @@ def test_values_are_read_in_their_keywords_type(text: str, value: Any) -> None:
         ("limit=x", r"limit is 'x'; it must be an integer, or none\."),
         ("flag=1", r"flag is '1'; it must be true or false\."),
         ("mode=three", r"mode is 'three'; it must be one, two\."),
+        (
+            "sizes=wide",
+            r"sizes is 'wide'; it must be integers, as in sizes=200,200 or sizes=200x200\.",
+        ),
+        ("sizes=", r"sizes is ''; it must be integers, .*"),
         ("times=3", r"times is '3'; it must be 1, 2, or none\."),
         ("cuont=3", r"'cuont' is not a setting of method; did you mean count\?"),
-        ("zzz=3", r"'zzz' is not a setting of method; there are rate, width, .*, times\."),
+        ("zzz=3", r"'zzz' is not a setting of method; there are sizes, rate, width, .*, times\."),
         ("draw=3", r"'draw' is not a setting of method; .*"),
         ("model=3", r"'model' is not a setting of method; .*"),
     ],
@@ -85,7 +95,8 @@ def test_the_nearest_names_of_a_real_factory() -> None:
 def test_floats_are_parted_from_the_rest_and_defaults_filled_in() -> None:
     floats, static = hyper.part_floats(method, {"width": 2, "flag": False})
     assert floats == {"rate": 0.1, "width": 2}
-    assert static == {"count": 3, "limit": None, "flag": False, "mode": "one", "times": None}
+    others = {"sizes": (100, 100), "count": 3, "limit": None, "mode": "one", "times": None}
+    assert static == {"flag": False, **others}
 
 
 def test_an_absent_float_is_static() -> None:

@@ -68,7 +68,8 @@ def test_points_that_differ_in_floats_alone_are_one_unit(
 
 
 @pytest.mark.parametrize(
-    "other", ["glances=2", "memory=50", "clip_norm=3", "initializer=xavier", "batch_size=5"]
+    "other",
+    ["glances=2", "memory=50", "clip_norm=3", "initializer=xavier", "hidden=8x4", "batch_size=5"],
 )
 def test_what_changes_the_program_is_a_unit_of_its_own(
     other: str, mnist: ImageDataset, tmp_path: pathlib.Path
