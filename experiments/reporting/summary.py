@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from experiments import presets
+from experiments.reporting.tables import markdown
 from experiments.runs import catalogue
 from experiments.runs.config import Config
 from lamaml_jax import metrics
@@ -158,20 +159,22 @@ def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
 
 
 def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """Return a Markdown table of learners, ours beside the paper's, in percent."""
-    lines = [
-        "| learner | RA | LA | BTI | paper's RA | paper's BTI |",
-        "| --- | --- | --- | --- | --- | --- |",
-    ]
-    for summary in summaries:
-        paper = paper_values(summary)
+    """Return a Markdown table of learners, in percent, beside the paper's where it has values for one of them."""
+    papers = [paper_values(summary) for summary in summaries]
+    beside = ("ra", "bti") if any(papers) else ()
+    headings = ["learner", "RA", "LA", "BTI", *(f"paper's {name.upper()}" for name in beside)]
+    rows = []
+    for summary, paper in zip(summaries, papers, strict=True):
         cells = [_plus_minus(summary, name) for name in ("ra", "la", "bti")]
-        cells += [_plus_minus(paper, name) for name in ("ra", "bti")]
+        cells += [_plus_minus(paper, name) for name in beside]
         diverged = summary["diverged_seeds"]
         seeds = "seed" if len(diverged) == 1 else "seeds"
         note = f" ({seeds} {', '.join(map(str, diverged))} diverged)" if diverged else ""
-        lines.append(f"| {title_of(summary['learner'])}{note} | {' | '.join(cells)} |")
-    if any(paper_values(s) and s["data"].endswith("_subset") for s in summaries):
+        rows.append([f"{title_of(summary['learner'])}{note}", *cells])
+    lines = [markdown([headings, *rows])]
+    if any(
+        paper and s["data"].endswith("_subset") for s, paper in zip(summaries, papers, strict=True)
+    ):
         lines.append(
             "\nTrained and tested on a subset of the images; the paper's values are on the whole."
         )

@@ -22,6 +22,7 @@ from selenium.webdriver.common.keys import Keys
 from experiments import report
 from experiments.reporting import page
 from experiments.reporting.page import reading, sections
+from experiments.reporting.summary import comparison_table
 
 TINY = ("--packaged_mnist", "--smoke", "--samples_per_task=20", "--diagnostics")
 
@@ -117,6 +118,21 @@ def test_results_stand_beside_the_papers(runs: list[reading.Run]) -> None:
         *("Online", "55.00 ± 2.00", "53.38 ± 1.53", "1.62 ± 2.52", row[4].text),
         *("–", "−5.44 ± 1.70", "–", row[8].text),
     ]
+
+
+def test_what_the_paper_has_no_value_for_has_no_empty_columns(runs: list[reading.Run]) -> None:
+    of_users = [{**run.summary, "benchmark": "my_stream.py:make"} for run in runs]
+    found = [run._replace(summary=summary) for run, summary in zip(runs, of_users, strict=True)]
+    section = sections.results(reading.Found(found, [], []))
+    assert section is not None
+    results = section.blocks[0]
+    assert results.columns[:5] == ("learner", "RA", "LA", "BTI", "FWT")  # type: ignore[union-attr]
+    assert {len(row) for row in results.rows} == {len(results.columns)}  # type: ignore[union-attr]
+    assert "paper" not in results.caption  # type: ignore[union-attr]
+    table = comparison_table(of_users)
+    assert table.startswith("| learner | RA | LA | BTI |\n")
+    papers = {**runs[1].summary, "standard_stream": True}
+    assert comparison_table([of_users[0], papers]).splitlines()[2].endswith("| – | – |")
 
 
 def test_damaged_run_is_named_and_the_others_are_shown(

@@ -37,19 +37,24 @@ def results(found: Found) -> Section | None:
     runs = found.runs
     if not runs:
         return None
-    columns = (
-        *("learner", "RA", "paper's RA", "difference of RA", "LA"),
-        *("BTI", "paper's BTI", "difference of BTI", "FWT"),
+    caption = (
+        "Accuracies in percent, mean ± standard deviation over the seeds that did not diverge (divided by their "
+        "number)."
+    )
+    columns: tuple[str, ...] = (
+        *("learner", "RA", *_BESIDE["ra"], "LA", "BTI", *_BESIDE["bti"], "FWT"),
         *("seeds", "diverged seeds", "minutes", "updates/s"),
     )
+    rows = [_result(run) for run in runs]
+    if any(paper_values(run.summary) for run in runs):
+        caption += (
+            " A difference is ours minus the paper's; its ± is the root of the sum of both squared."
+        )
+    else:
+        own = [i for i, name in enumerate(columns) if name not in (*_BESIDE["ra"], *_BESIDE["bti"])]
+        columns, rows = tuple(columns[i] for i in own), [[row[i] for i in own] for row in rows]
     blocks: list[Block] = [
-        table(
-            "results",
-            "Accuracies in percent, mean ± standard deviation over the seeds that did not diverge (divided by their "
-            "number). A difference is ours minus the paper's; its ± is the root of the sum of both squared.",
-            columns,
-            (_result(run) for run in runs),
-        ),
+        table("results", caption, columns, rows),
         Text(
             "RA: accuracy on all tasks at the end. LA: on each task when it was just learnt. BTI = RA − LA: what later "
             "tasks took away. FWT: on the next task, above that before training."
@@ -97,12 +102,12 @@ def curves(found: Found) -> Section | None:
             for task, value in enumerate(values)
         ),
     )
+    diamond = ", a diamond for the paper's value" if ra or bti else ""
     ends = picture(
         comparison.plot_ends(in_lines, ra, bti),
         "ends",
         "RA and BTI at the end",
-        "A bar for each learner with its spread over seeds, a diamond for the paper's value; the numbers are those of "
-        "the table of results.",
+        f"A bar for each learner with its spread over seeds{diamond}; the numbers are those of the table of results.",
         ("learner", "RA", "RA std", "paper's RA", "BTI", "BTI std", "paper's BTI"),
         (
             (
@@ -181,6 +186,13 @@ SECTIONS: list[Builder] = [
     settings,
 ]
 """All builders in the order of the page."""
+
+
+_BESIDE = {
+    "ra": ("paper's RA", "difference of RA"),
+    "bti": ("paper's BTI", "difference of BTI"),
+}
+"""The columns beside ours, which are not there where the paper has no value for any run."""
 
 
 def _result(run: Run) -> list[Cell]:
