@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -12,19 +13,22 @@ import numpy as np
 import pytest
 from blobs import FAST, NETWORK, blobs, trained
 from helpers import assert_same_bits
-from running import quick_environment, run_train
+from running import keeping_programs, quick_environment, run_train
 
 from experiments.process import signals
 from lamaml_jax import la_maml, train, training
 from lamaml_jax.checkpoint import Place, saved
 from lamaml_jax.training import Interrupted
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 ROOT = pathlib.Path(__file__).parents[2]
 LONG = (
     *("--packaged_mnist", "--learner=la_maml", "--num_seeds=2", "--num_tasks=3", "--eval=needed"),
-    *("--set=inner_steps=2", "--samples_per_task=600", "--checkpoint_minutes=0"),
+    *("--set=inner_steps=2", "--set=hidden=16", "--samples_per_task=600"),
 )
-"""Whose state is kept after every call inside tasks, of a batch or a few."""
+KEPT_OFTEN = "--checkpoint_minutes=0"
+"""The state is kept after every call inside tasks, of a batch or a few."""
 
 # Where these tests run in the background of a shell, it has all that they start ignore interrupts.
 WITH_INTERRUPTS = """
@@ -48,7 +52,6 @@ class Ticking(training.Clock):
         return self._now
 
 
-@pytest.mark.usefixtures("quick_compile")
 def test_a_run_stopped_inside_a_task_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
     places = []
     for stop_at in range(1, 9):
@@ -59,7 +62,10 @@ def test_a_run_stopped_inside_a_task_goes_on_to_the_same_bits(tmp_path: pathlib.
 
         keep: Any = {"checkpoint_dir": tmp_path, "checkpoint_seconds": 2, "clock": Ticking()}
         try:
-            result = train(la_maml, NETWORK, blobs(), **ARGUMENTS, **keep, should_stop=should_stop)
+            with keeping_programs():
+                result = train(
+                    la_maml, NETWORK, blobs(), **ARGUMENTS, **keep, should_stop=should_stop
+                )
         except Interrupted as stopped:
             places.append(stopped.place)
             assert stopped.folder == tmp_path and saved(tmp_path)[-1] == stopped.place
@@ -93,7 +99,7 @@ def test_states_inside_tasks_are_kept_as_often_as_asked(tmp_path: pathlib.Path) 
 
 def started(workdir: pathlib.Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WITH_INTERRUPTS, *LONG, f"--workdir={workdir}"],
+        [sys.executable, "-c", WITH_INTERRUPTS, *LONG, KEPT_OFTEN, f"--workdir={workdir}"],
         cwd=ROOT,
         env=quick_environment(),
         stderr=subprocess.PIPE,
@@ -118,13 +124,47 @@ def assert_same_run(found: pathlib.Path, expected: pathlib.Path) -> None:
         assert (found / name).read_bytes() == (expected / name).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+def kept_inside(workdir: pathlib.Path) -> set[str]:
+    """Return the names of the states that are kept inside tasks."""
+    return {path.name for path in (workdir / "state").glob("*.*[0-9]")}
+
+
+def test_each_signal_inside_a_task_keeps_the_state_first(
+    whole: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (signal.SIGINT, signal.SIGUSR1):
+        so_far, ended = kept_inside(tmp_path), threading.Event()
+
+        def ask(so_far: Any = so_far, ended: Any = ended, number: int = number) -> None:
+            while not kept_inside(tmp_path) - so_far and not ended.is_set():
+                time.sleep(0.01)
+            os.kill(os.getpid(), number)
+
+        before = signal.signal(number, lambda *_: None)  # a run that is over leaves it to pytest
+        asking = threading.Thread(target=ask)
+        try:
+            asking.start()
+            with pytest.raises(SystemExit) as stopped:
+                run_train(*LONG, KEPT_OFTEN, f"--workdir={tmp_path}")
+        finally:
+            ended.set()
+            asking.join()
+            signal.signal(number, before)
+        assert stopped.value.code == signals.UNFINISHED
+        assert f"the state is kept in {tmp_path / 'state'}" in capsys.readouterr().err
+    run_train(*LONG, f"--workdir={tmp_path}")
+    assert_same_run(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    "name", ["SIGTERM", *(pytest.param(n, marks=pytest.mark.slow) for n in ("SIGINT", "SIGUSR1"))]
+)
 def test_a_signal_inside_a_task_keeps_the_state_first(
     name: str, whole: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     workdir = tmp_path / "run"
     process = started(workdir)
-    while process.poll() is None and not list((workdir / "state").glob("*.*[0-9]")):
+    while process.poll() is None and not kept_inside(workdir):
         time.sleep(0.01)
     process.send_signal(getattr(signal, name))
     _, error = process.communicate()

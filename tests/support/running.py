@@ -34,7 +34,7 @@ def run_train(*arguments: str) -> None:
 
 def run_script(script: types.ModuleType, *arguments: str) -> None:
     """Run a script with these flags, which leave no trace; most runs share their programs with another."""
-    with flagsaver.flagsaver(), compiling_quickly(), _keeping_programs():
+    with flagsaver.flagsaver(), compiling_quickly(), keeping_programs():
         flags.FLAGS.unparse_flags()
         script.main(flags.FLAGS([script.__name__, *arguments]))
 
@@ -56,7 +56,8 @@ def stop_after(task: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def _keeping_programs() -> Iterator[None]:
+def keeping_programs() -> Iterator[None]:
+    """Keep what is compiled in the block, so that what is traced anew is not compiled anew."""
     name = "jax_persistent_cache_min_compile_time_secs"
     before = jax.config.values[name]
     jax.config.update(name, 0.1)
