@@ -129,13 +129,22 @@ def test_a_report_calls_them_by_their_functions(run: pathlib.Path, tmp_path: pat
     assert ">slow<" in page and ">ER<" in page
 
 
-def test_a_method_may_need_a_setting(files: dict[str, str], tmp_path: pathlib.Path) -> None:
-    run_train(
-        f"--benchmark={files['my_stream.py']}:plain",
-        *(f"--learner={files['my_method.py']}:rateless", "--set=lr=0.2", "--num_seeds=2"),
-        f"--workdir={tmp_path}",
+def test_a_method_may_need_a_setting_and_a_changed_file_is_another_run(
+    files: dict[str, str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own, folder = tmp_path / "my_method.py", tmp_path / "run"
+    own.write_text(textwrap.dedent(METHOD))
+    arguments = (
+        *(f"--benchmark={files['my_stream.py']}:plain", f"--learner={own}:rateless"),
+        *("--set=lr=0.2", "--num_seeds=2", f"--workdir={folder}"),
     )
-    assert json.loads((tmp_path / "config.json").read_text())["settings"]["keywords"] == {"lr": 0.2}
+    run_train(*arguments)
+    assert json.loads((folder / "config.json").read_text())["settings"]["keywords"] == {"lr": 0.2}
+    run_train(*arguments)  # which has nothing left to do
+    own.write_text(textwrap.dedent(METHOD) + "# another")
+    with pytest.raises(SystemExit):
+        run_train(*arguments)
+    assert "my_method.py" in capsys.readouterr().err
 
 
 def test_a_sweep_reads_their_signatures(files: dict[str, str], tmp_path: pathlib.Path) -> None:
@@ -180,19 +189,6 @@ def test_a_grid_is_over_what_can_be_set(
     with pytest.raises(SystemExit):
         run_script(sweep, own, "--learner=online", "--grid=n=2,3", f"--workdir={tmp_path}")
     assert "'n' of settable cannot be set" in capsys.readouterr().err
-
-
-def test_a_changed_file_is_another_run(files: dict[str, str], tmp_path: pathlib.Path) -> None:
-    own = tmp_path / "my_method.py"
-    own.write_text(textwrap.dedent(METHOD))
-    arguments = (
-        *("--packaged_mnist", "--smoke", f"--learner={own}:slow", "--samples_per_task=20"),
-        f"--workdir={tmp_path / 'run'}",
-    )
-    run_train(*arguments)
-    own.write_text(textwrap.dedent(METHOD) + "# another")
-    with pytest.raises(SystemExit):
-        run_train(*arguments)
 
 
 @pytest.mark.parametrize(

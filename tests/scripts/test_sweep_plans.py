@@ -1,0 +1,80 @@
+"""What of a sweep shares a program, and what is a unit of its own."""
+
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
+from experiments.sweeps.plan import plan
+from lamaml_jax.datasets import ImageDataset
+
+SEEDS = (100, 101)
+
+
+def config(*assignments: str, learner: str = "er", seeds: tuple[int, ...] = SEEDS) -> Config:
+    return make_config(
+        benchmark="mnist_rotations",
+        learner=learner,
+        assignments=list(assignments),
+        seeds=seeds,
+        stream={"num_tasks": 2},
+        network={},
+    )
+
+
+def test_points_that_differ_in_floats_alone_are_one_unit(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config(f"lr={lr}", f"clip_norm={c}") for lr in (0.1, 0.2) for c in (1, 2)]
+    (unit,) = plan(configs, mnist, tmp_path, memory_gb=4)
+    assert unit.points == (0, 1, 2, 3)
+    assert unit.config.points[2] == {"lr": 0.2, "clip_norm": 1.0}
+    assert unit.config.runs().each()[4:6] == [
+        (unit.config.points[2], 100),
+        (unit.config.points[2], 101),
+    ]
+
+
+@pytest.mark.parametrize(
+    "other",
+    ["glances=2", "memory=50", "clip_norm=3", "initializer=xavier", "hidden=8x4", "batch_size=5"],
+)
+def test_what_changes_the_program_is_a_unit_of_its_own(
+    other: str, mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config("lr=0.1"), config("lr=0.1", other), config("lr=0.2")]
+    units = plan(configs, mnist, tmp_path, memory_gb=4)
+    assert [unit.points for unit in units] == [(0, 2), (1,)]
+    assert units[1].config == configs[1]
+
+
+def test_a_unit_keeps_within_the_memory_and_parts_are_even(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config(f"lr=0.{i + 1:03d}") for i in range(100)]
+    units = plan(configs, mnist, tmp_path, memory_gb=1.7)
+    assert [i for unit in units for i in unit.points] == list(range(100))
+    sizes = [len(unit.points) for unit in units]
+    assert len(sizes) > 1 and max(sizes) - min(sizes) < len(sizes)
+    assert len(plan(configs, mnist, tmp_path, memory_gb=2.9)) < len(units)
+    with pytest.raises(ValueError, match="memory_gb is 0.5; it must be more for 2 seeds of er"):
+        plan(configs, mnist, tmp_path, memory_gb=0.5)
+
+
+def test_streams_can_be_swept_with_the_weights_kept(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    configs = [config(f"stream_seed={seed}", learner="online") for seed in (5, 6)]
+    (unit,) = plan(configs, mnist, tmp_path, memory_gb=4)
+    functions = unit.config.make_run(unit.config.make_benchmark(mnist))
+    runs = unit.config.runs().stacked()
+    images, weights = jax.vmap(lambda run: (functions.draw_stream(run).train.image, run.key))(runs)
+    first, again, other, _ = np.asarray(images)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    keys = jax.random.key_data(weights)
+    np.testing.assert_array_equal(keys[:2], keys[2:])
+    assert not np.array_equal(keys[0], keys[1])
