@@ -68,6 +68,12 @@ SEMANTICS = flags.DEFINE_enum(
     ["released", "paper"],
     "Whose reading of the method: the authors' code's, or the text's",
 )
+DEVICES = flags.DEFINE_integer(
+    "devices",
+    None,
+    "Spread the runs over the first so many local devices; on CPU these are cores, and one counts as two",
+    lower_bound=1,
+)
 MEMORY_GB = flags.DEFINE_float(
     "memory_gb",
     8.0,
@@ -151,7 +157,8 @@ def set_up(num_runs: Callable[[], int] | None = None) -> None:
     """
     console.prepare()
     with console.plain_errors():
-        backend.configure(BENCHMARK.value, None if num_runs is None else num_runs())
+        runs = None if num_runs is None else num_runs()
+        backend.configure(BENCHMARK.value, runs, DEVICES.value)
 
 
 def refuse_arguments(argv: Iterable[str], *, dry_run: bool = False) -> None:
