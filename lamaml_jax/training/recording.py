@@ -1,4 +1,6 @@
-"""What runs have measured so far: arrays that start with the axis of runs, NaN where nothing was measured yet.
+"""What runs have measured so far: arrays that start with the axis of runs, NaN where nothing was measured.
+
+Nothing is kept of a run after the stage in which it diverges, as training ends there where it is alone.
 
     accuracy [R, S + 1, T]       row 0 before training, then after each stage; or `eval_loss` under a loss of one's own
     diverged [R]                 whether a number was not finite
@@ -57,9 +59,10 @@ def empty(plan: Plan, program: Program, probed: Mapping[str, Any]) -> Record:
 
 
 def note_part(record: Record, part: Part, stage: int) -> None:
-    """Enter what a part of a stage's training reported."""
+    """Enter what a part of a stage's training reported of the runs that had not diverged before it."""
+    whole = ~record["diverged"]
     for name, values in part.infos.items():
-        record[name][:, stage, part.first : part.stop] = values
+        record[name][whole, stage, part.first : part.stop] = values[whole]
     if part.end is None:
         return
     rates, finite = part.end
@@ -67,18 +70,20 @@ def note_part(record: Record, part: Part, stage: int) -> None:
     record["diverged"] |= ~np.logical_and.reduce([finite, *known])
     if rates is not None:
         for name, values in zip(_RATES, rates, strict=True):
-            record[name][:, stage + 1] = values
+            record[name][whole, stage + 1] = values[whole]
 
 
 def note(record: Record, values: Mapping[str, Any], stage: int) -> None:
-    """Enter what was measured as a stage's task arrived."""
+    """Enter what was measured as a stage's task arrived, of the runs that had not diverged."""
+    whole = ~record["diverged"]
     for name, of_runs in values.items():
-        record[name][:, stage] = of_runs
+        record[name][whole, stage] = np.asarray(of_runs)[whole]
 
 
 def note_inside(record: Record, plan: Plan, values: np.ndarray, stage: int, inside: int) -> None:
-    """Enter an evaluation inside a stage's task."""
-    record[f"inside_{evaluated(plan)}"][:, stage, inside] = values
+    """Enter an evaluation inside a stage's task, of the runs that had not diverged before it."""
+    whole = ~record["diverged"]
+    record[f"inside_{evaluated(plan)}"][whole, stage, inside] = values[whole]
 
 
 def note_evaluation(

@@ -72,6 +72,17 @@ def test_a_mixed_stream_has_a_before_and_an_after() -> None:
     assert np.isfinite(result.metrics()["ra"]).all() and np.isnan(result.metrics()["bti"]).all()
 
 
+def test_a_run_that_diverges_is_recorded_as_it_is_alone() -> None:
+    """Alone, training ends there; so nothing of it is kept of what it does beside others."""
+    settings = {**FAST, "seeds": (0,), "eval_every": 2}
+    beside = train(la_maml, NETWORK, blobs(), lr_init=[0.1, 1e30], **settings).record
+    alone = train(la_maml, NETWORK, blobs(), lr_init=[1e30], **settings).record
+    assert beside["diverged"].tolist() == [False, True]
+    assert {"loss", "rate_mean", "inside_accuracy"} <= set(beside)
+    for name in set(alone) - {"layer_names", "inside_batches"}:
+        np.testing.assert_array_equal(beside[name][1:], alone[name], err_msg=name)
+
+
 def test_double_precision_is_kept(x64: None) -> None:
     assert blobs.__wrapped__().images.dtype == np.float32
     doubles = [(np.random.default_rng(0).normal(size=(20, 5)), np.arange(20) % 3)]
