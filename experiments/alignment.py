@@ -23,6 +23,8 @@ import dataclasses
 from absl import app
 
 from experiments.analyses import alignment, folder
+from experiments.cluster import driver
+from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.runs import runner, workdirs
 from experiments.runs.config import Config
@@ -32,7 +34,7 @@ from lamaml_jax import hyper
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the learners."""
-    options.set_up(lambda: options.num_seeds(5))
+    cluster_options.set_up(lambda: options.num_seeds(5))
     main(argv)
 
 
@@ -53,6 +55,7 @@ def main(argv: Sequence[str]) -> None:
         folder.check(root, about)
         with workdirs.reserve(runs, dataset):
             folder.begin(root, about)
+            driver.compute(runs, dataset)
             for config, workdir in runs:
                 runner.run(
                     config, dataset, workdir, checkpoint_minutes=options.CHECKPOINT_MINUTES.value

@@ -22,6 +22,7 @@ if __name__ == "__main__":
 from absl import app, flags
 
 from experiments.analyses import folder, robustness
+from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.runs import workdirs
@@ -44,7 +45,7 @@ _GRID_SIZE = flags.DEFINE_integer(
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the sweeps."""
-    options.set_up()
+    cluster_options.set_up()
     main(argv)
 
 

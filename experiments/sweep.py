@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 from absl import app, flags
 
+from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table
 from experiments.runs import dry_run
@@ -42,7 +43,7 @@ _REPORT_SEEDS = flags.DEFINE_integer("report_seeds", 5, "Seeds of that run", low
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the sweep."""
-    options.set_up()
+    cluster_options.set_up()
     main(argv)
 
 

@@ -25,6 +25,7 @@ from absl import app, flags
 
 from experiments.analyses import folder, time_accuracy
 from experiments.analyses.cost import gradients_per_run
+from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.runs import catalogue, workdirs
 from experiments.runs.config import Config
@@ -39,7 +40,7 @@ _PASSES = flags.DEFINE_list(
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the learners."""
-    options.set_up(lambda: options.num_seeds(3))
+    cluster_options.set_up(lambda: options.num_seeds(3))
     main(argv)
 
 

@@ -22,6 +22,8 @@ if __name__ == "__main__":
 from absl import app, flags
 
 from experiments import presets
+from experiments.cluster import driver
+from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
 from experiments.runs import catalogue, dry_run, events, runner, workdirs
@@ -68,7 +70,7 @@ _OVERWRITE = flags.DEFINE_bool(
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run what the flags say."""
-    options.set_up(_num_seeds)
+    cluster_options.set_up(_num_seeds)
     main(argv)
 
 
@@ -82,6 +84,11 @@ def main(argv: Sequence[str]) -> None:
 def _run() -> None:
     if _TENSORBOARD.value:
         events.require()
+    if cluster_options.CLUSTER.value and (_DIAGNOSTICS.value or _TENSORBOARD.value):
+        name = "diagnostics" if _DIAGNOSTICS.value else "tensorboard"
+        raise ValueError(
+            f"{name} and cluster are both given; only runs on one machine are looked into."
+        )
     configs, left_out = _with_task_ids(_configs())
     root = options.workdir()
     dataset = options.dataset(configs[0].dataset)
@@ -98,6 +105,7 @@ def _run() -> None:
     summaries: list[dict[str, Any]] = []
     pictures: list[pathlib.Path] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
+        driver.compute(runs, dataset, overwrite=_OVERWRITE.value)
         for config, folder in runs:
             summaries.append(
                 runner.run(

@@ -18,6 +18,7 @@ if __name__ == "__main__":
 
 from absl import app
 
+from experiments.cluster import options as cluster_options
 from experiments.presets.grids import GRIDS
 from experiments.process import console, options
 from experiments.runs import catalogue
@@ -27,7 +28,7 @@ from lamaml_jax import hyper
 
 def script(argv: Sequence[str]) -> None:
     """Set the process up and run the grids."""
-    options.set_up()
+    cluster_options.set_up()
     main(argv)
 
 

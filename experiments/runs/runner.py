@@ -8,7 +8,7 @@ import functools
 import pathlib
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -20,7 +20,7 @@ from experiments.reporting.summary import summarise, title
 from experiments.runs import catalogue, descriptions, diagnostics, dynamics, events, workdirs
 from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
-from lamaml_jax import Progress, train
+from lamaml_jax import Progress, train, training
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.training import Clock
 from lamaml_jax.training.recording import Record
@@ -130,15 +130,38 @@ def _train(
             clock=clock,
             **config.keywords,
         )
-    batches = len(config.runs().each()) * sum(map(result.plan.num_batches, range(done)))
+    return finish(config, dataset, workdir, result.plan, result.record, clock, done)
+
+
+def finish(
+    config: Config,
+    dataset: ImageDataset | None,
+    workdir: pathlib.Path,
+    plan: training.Plan,
+    record: Record,
+    clock: Mapping[str, float],
+    done: int,
+) -> dict[str, Any]:
+    """Write what a run measured, and return its summary.
+
+    Args:
+        config: What was run.
+        dataset: The images.
+        workdir: Of the run.
+        plan: What was trained.
+        record: What was measured.
+        clock: How long the parts took.
+        done: How many stages were learnt, fewer than there are where all runs diverged.
+    """
+    batches = len(config.runs().each()) * sum(map(plan.num_batches, range(done)))
     speed = batches * config.updates_per_batch() / clock["train"] if done else 0.0
-    stream = jax.eval_shape(benchmark.make_stream, jax.random.key(0))
+    stream = jax.eval_shape(plan.stream.make_stream, jax.random.key(0))
     summary = {
-        **summarise(config, config.name_of(dataset), result.record, clock, speed),
+        **summarise(config, config.name_of(dataset), record, clock, speed),
         "training_images_per_task": stream.train.image.shape[1],
         "evaluation_images_per_task": stream.test.image.shape[1],
     }
-    workdirs.write_results(workdir, result.record, summary)
+    workdirs.write_results(workdir, record, summary)
     return summary
 
 

@@ -27,6 +27,9 @@ from lamaml_jax.training import saving
 PICTURE_MARK = {"Software": "lamaml_jax"}
 """What our picture files say of themselves, among a PNG's first bytes."""
 
+CLUSTER = "cluster"
+"""The folder of a run's units in its work directory, where they are computed on a cluster."""
+
 _PICTURES = (
     *("accuracy_matrix.png", "task_accuracy.png", "learning_rates.png", "comparison.png"),
     *("inside_tasks.png", "rate_histogram.png", "dynamics.png"),
@@ -65,7 +68,7 @@ def reserve(
     with contextlib.ExitStack() as stack:
         for _, workdir in runs:
             # A finished run is only read, perhaps where nothing can be written.
-            if overwrite or not _is_finished(workdir):
+            if overwrite or not is_finished(workdir):
                 stack.enter_context(locks.hold(workdir))
         if overwrite:
             for _, workdir in runs:
@@ -96,7 +99,7 @@ def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -
     """
     found, wanted = _descriptions(workdir), identity.describe(config, dataset)
     _compare(workdir, found, wanted)
-    if _is_finished(workdir):
+    if is_finished(workdir):
         return
     for name in descriptions.NAMES:
         path = workdir / name
@@ -123,7 +126,7 @@ def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
     Raises:
         ValueError: The file is damaged.
     """
-    if not _is_finished(workdir):
+    if not is_finished(workdir):
         return None
     path = workdir / "summary.json"
     try:
@@ -133,6 +136,11 @@ def read_summary(workdir: pathlib.Path) -> dict[str, Any] | None:
     if not is_summary(summary):
         raise ValueError(f"{path} is damaged; remove it, and the same command writes it anew.")
     return summary
+
+
+def is_finished(workdir: pathlib.Path) -> bool:
+    """Return whether a run has written all that it measured."""
+    return (workdir / "summary.json").exists()
 
 
 def read_settings(workdir: pathlib.Path) -> dict[str, Any]:
@@ -253,7 +261,8 @@ def _compare(
     workdir: pathlib.Path, found: Sequence[Mapping[str, Any]], wanted: Mapping[str, Any]
 ) -> None:
     """Check that one of the descriptions found is the one wanted, or that there is none."""
-    finished = _is_finished(workdir)
+    # What a cluster has computed is only merged here.
+    finished = is_finished(workdir) or (workdir / CLUSTER).exists()
     differing = [identity.differences(one, wanted, finished=finished) for one in found]
     if differing and all(differing):
         raise ValueError(
@@ -285,10 +294,6 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
 def _is_written(path: pathlib.Path) -> bool:
     """Say whether a file of a name that runs write is there, and no picture of others."""
     return path.exists() and (path.name not in _PICTURES or is_our_picture(path))
-
-
-def _is_finished(workdir: pathlib.Path) -> bool:
-    return (workdir / "summary.json").exists()
 
 
 def _number(value: float) -> float | None:

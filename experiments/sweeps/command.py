@@ -9,6 +9,7 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from experiments.cluster import driver
 from experiments.process import console, options
 from experiments.reporting.summary import seeds_in_words, title_of
 from experiments.reporting.tables import markdown
@@ -141,7 +142,9 @@ def perform(wanted: Request, dataset: ImageDataset | None) -> Sweep:
         wanted.folder.mkdir(parents=True, exist_ok=True)
         workdirs.write_json(wanted.folder / _FILE, _description(wanted))
     minutes = options.CHECKPOINT_MINUTES.value
-    with workdirs.reserve([(unit.config, unit.folder) for unit in units], dataset):
+    runs = [(unit.config, unit.folder) for unit in units]
+    with workdirs.reserve(runs, dataset):
+        driver.compute(runs, dataset)
         for unit in units:
             runner.run(unit.config, dataset, unit.folder, checkpoint_minutes=minutes)
         sweep = results.read(wanted.axes, wanted.points, units)
@@ -172,6 +175,7 @@ def report_best(
     )
     folder = wanted.folder / "best"
     with workdirs.reserve([(config, folder)], dataset):
+        driver.compute([(config, folder)], dataset)
         minutes = options.CHECKPOINT_MINUTES.value
         summary = runner.run(config, dataset, folder, checkpoint_minutes=minutes)
         runner.draw(config, folder)

@@ -1,0 +1,119 @@
+"""Make one run of its units: to the last bit the files that one machine would have written.
+
+Dimensions: R runs, S stages.
+"""
+
+import dataclasses
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from experiments.cluster.units import Unit
+from experiments.runs import runner, workdirs
+from experiments.runs.config import Config
+from lamaml_jax import Progress, checkpoint, training
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.files import write_whole
+from lamaml_jax.training.recording import Record
+from lamaml_jax.training.saving import CHECKPOINTS, DESCRIPTION, read_arrays
+
+_OF_ALL = ("layer_names", "inside_batches")
+"""What does not begin with the axis of runs."""
+
+_ENVIRONMENT = ("versions", "device", "flags", "numerics")
+
+
+def merge(
+    config: Config, dataset: ImageDataset | None, folder: pathlib.Path, parts: Sequence[Unit]
+) -> None:
+    """Write a run's files from those of its finished units.
+
+    Args:
+        config: Of the run.
+        dataset: The images.
+        folder: The run's work directory.
+        parts: All its units, in order.
+
+    Raises:
+        ValueError: A file of a unit is damaged.
+    """
+    plan = training.plan(
+        **config.training(config.make_benchmark(dataset)), settings=config.keywords
+    )
+    summaries = [workdirs.read_summary(part.folder) or {} for part in parts]
+    clock = {
+        name: sum(summary[f"{name}_seconds"] for summary in summaries)
+        for name in ("compile", "train", "eval")
+    }
+    records = [workdirs.read_results(part.folder) for part in parts]
+    record: Record = {
+        name: first if name in _OF_ALL else np.concatenate([of[name] for of in records])
+        for name, first in records[0].items()
+    }
+    infos, done = _learnt(parts)
+    workdirs.write_json(folder / "config.json", _description(config, parts))
+    _merge_states(config, folder / CHECKPOINTS, [part.folder / CHECKPOINTS for part in parts])
+    progress = Progress(done, plan.rows, infos, record, None, _measures_nothing)
+    workdirs.write_metrics(folder, progress)
+    runner.finish(config, dataset, folder, plan, record, clock, done)
+
+
+def _description(config: Config, parts: Sequence[Unit]) -> dict[str, Any]:
+    """Return what config.json says of the whole: what it says of the units, but for which runs they have."""
+    found = [workdirs.read_description(part.folder) for part in parts]
+    if differing := [n for n in _ENVIRONMENT if any(f.get(n) != found[0].get(n) for f in found)]:
+        print(
+            f"warning: units of {parts[0].folder.parent.parent} differ in {', '.join(differing)}, so their bits may "
+            "not be those of one machine.",
+            file=sys.stderr,
+        )
+    return found[0] | {"settings": dataclasses.asdict(config)}
+
+
+def _learnt(parts: Sequence[Unit]) -> tuple[tuple[str, ...], int]:
+    """Return what the learner reports, and how many stages the unit that came furthest has learnt."""
+    infos: tuple[str, ...] = ()
+    done = 0
+    for part in parts:
+        lines = (part.folder / "metrics.jsonl").read_bytes().splitlines()
+        if lines:
+            last = json.loads(lines[-1])
+            done = max(done, last["task"])
+            names = list(last)
+            infos = tuple(names[names.index("mean_accuracy_so_far") + 1 : names.index("diverged")])
+    return infos, done
+
+
+def _merge_states(config: Config, folder: pathlib.Path, states: Sequence[pathlib.Path]) -> None:
+    """Join the last states of all units; one that ended early, its runs having diverged, gives its last to each."""
+    description = json.loads((states[0] / DESCRIPTION).read_bytes())
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = {"seeds": list(config.seeds), "points": [dict(point) for point in config.points]}
+    workdirs.write_json(folder / DESCRIPTION, description | runs)
+    saved = [checkpoint.saved(state) for state in states]
+    for place in max(saved, key=lambda places: places[-1:]):
+        chosen = [place if place in places else places[-1] for places in saved]
+        arrays = [read_arrays(s / p.name) for s, p in zip(states, chosen, strict=True)]
+        with write_whole(folder / place.name) as file:
+            np.savez(file, allow_pickle=False, **_joined(arrays))
+
+
+def _joined(arrays: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    joined = {}
+    for name, first in arrays[0].items():
+        of_units = [of[name] for of in arrays]
+        if name.startswith("['clock']"):
+            joined[name] = np.sum(of_units)
+        elif any(name == f"['record']['{shared}']" for shared in _OF_ALL):
+            joined[name] = first
+        else:
+            joined[name] = np.concatenate(of_units)
+    return joined
+
+
+def _measures_nothing(*_: Any) -> dict[str, np.ndarray]:
+    raise NotImplementedError("a run that is merged has no program to measure with")

@@ -1,0 +1,111 @@
+"""Divide a run into units: some of its seeds and points, in one compiled program, with a work directory of their own.
+
+Dimensions: S seeds, P points, R = P S runs.
+"""
+
+import contextlib
+import dataclasses
+import json
+import math
+import pathlib
+from typing import NamedTuple
+
+from experiments.runs import workdirs
+from experiments.runs.config import Config
+from lamaml_jax import checkpoint
+from lamaml_jax.training.saving import CHECKPOINTS
+
+FOLDER = workdirs.CLUSTER
+"""Holds a run's units in its work directory, until they are merged."""
+
+_FILE = "division.json"
+
+
+class Unit(NamedTuple):
+    """Some of a run's seeds and points.
+
+    Attributes:
+        config: With these alone.
+        folder: The work directory.
+        num_runs: R, of the whole run.
+        stages: How many tasks are learnt one after the other.
+    """
+
+    config: Config
+    folder: pathlib.Path
+    num_runs: int
+    stages: int
+
+    def done(self) -> int:
+        """Return how many tasks the files say are learnt."""
+        if workdirs.is_finished(self.folder):
+            return self.stages
+        places = checkpoint.saved(self.folder / CHECKPOINTS)
+        return places[-1].stage if places else 0
+
+
+def divide(config: Config, folder: pathlib.Path, unit_runs: int, stages: int) -> list[Unit]:
+    """Return the units of a run.
+
+    Args:
+        config: Of the run.
+        folder: Its work directory.
+        unit_runs: How many of its runs a unit may have.
+        stages: How many tasks are learnt one after the other.
+
+    Returns:
+        The units, point by point and within a point seed by seed, of about the same size.
+    """
+    seeds, points = config.seeds, config.points
+    parts_of_seeds = _even(len(seeds), unit_runs)
+    parts_of_points = _even(len(points), max(1, unit_runs // len(seeds)))
+    parts = [
+        dataclasses.replace(config, seeds=seeds[s], points=points[p])
+        for p in parts_of_points
+        for s in parts_of_seeds
+    ]
+    return [
+        Unit(part, folder / FOLDER / f"{i:04d}", len(seeds) * len(points), stages)
+        for i, part in enumerate(parts)
+    ]
+
+
+def read_division(folder: pathlib.Path) -> int | None:
+    """Return how many runs the units of a run have that was begun, or None of one that was not.
+
+    Raises:
+        ValueError: The file that says so is damaged.
+    """
+    path = folder / FOLDER / _FILE
+    if not path.exists():
+        return None
+    try:
+        return int(json.loads(path.read_bytes())["unit_runs"])
+    except (ValueError, KeyError, TypeError):
+        raise ValueError(f"{path} is damaged; remove {path.parent} to begin anew.") from None
+
+
+def write_division(folder: pathlib.Path, unit_runs: int) -> None:
+    """Write down how many runs a unit has, as other ones could not go on."""
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    workdirs.write_json(folder / FOLDER / _FILE, {"unit_runs": unit_runs})
+
+
+def folders(folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the work directories of all units that are there."""
+    return sorted(path for path in (folder / FOLDER).glob("[0-9]*") if path.is_dir())
+
+
+def remove(folder: pathlib.Path) -> None:
+    """Remove what is left of the division once the units' files are removed; folders with other files stay."""
+    (folder / FOLDER / _FILE).unlink(missing_ok=True)
+    for path in (*folders(folder), folder / FOLDER):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def _even(number: int, most: int) -> list[slice]:
+    """Return parts of about the same size, each of at most so many."""
+    parts = math.ceil(number / most)
+    bounds = [i * number // parts for i in range(parts + 1)]
+    return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]

@@ -1,0 +1,143 @@
+"""Have Ray compute units, show how far all are, and let those go on whose process or machine died."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm import tqdm
+
+from experiments.cluster import worker
+from experiments.cluster.ray_cluster import Need
+from experiments.cluster.units import Unit
+from experiments.cluster.worker import Outcome
+from experiments.process import options, signals
+from experiments.runs import catalogue, workdirs
+from lamaml_jax.datasets import ImageDataset
+
+TRIES = 4
+"""How often in a row a unit may end with no more tasks learnt than before, until it is given up."""
+
+_POLL_SECONDS = 1.0
+_STOP_SECONDS = 120.0
+
+
+def perform(ray: Any, need: Need, units: Sequence[Unit], dataset: ImageDataset | None) -> list[str]:
+    """Compute units that are not finished.
+
+    Args:
+        ray: The module, connected.
+        need: What each takes.
+        units: All.
+        dataset: The images.
+
+    Returns:
+        Why units failed, a sentence each.
+
+    Raises:
+        SystemExit: A signal asked to stop; the states are kept.
+    """
+    # Ray's own retries have no end where memory is short, and tell nothing.
+    takes = {"num_cpus": need.cpus, "num_gpus": need.gpus, "max_calls": 1, "max_retries": 0}
+    remote = ray.remote(**takes)(worker.run)
+    data = [] if dataset is None else [ray.put(dataset)]
+
+    def begin(unit: Unit) -> Any:
+        return remote.remote(_order(unit, need), data)
+
+    at_work = {begin(unit): unit for unit in units if not workdirs.is_finished(unit.folder)}
+    before: dict[str, tuple[int, int]] = {}
+    failed: list[str] = []
+    names = dict.fromkeys(catalogue.short(unit.config.learner) for unit in units)
+    with (
+        tqdm(desc=",".join(names), unit="task", dynamic_ncols=True, file=sys.stderr) as bar,
+        signals.asked_to_stop() as should_stop,
+    ):
+        bar.reset(total=sum(unit.stages for unit in units))
+        while at_work:
+            ended, _ = ray.wait(list(at_work), timeout=_POLL_SECONDS)
+            _show(bar, units, len(at_work) - len(ended))
+            if should_stop():
+                _stop(ray, list(at_work), units)
+            for reference in ended:
+                unit = at_work.pop(reference)
+                outcome = _outcome(ray, reference)
+                if outcome.kind == "done":
+                    continue
+                key, done = str(unit.folder), unit.done()
+                last, tries = before.get(key, (-1, 0))
+                tries = 1 if done > last else tries + 1
+                before[key] = done, tries
+                if outcome.kind == "refused" or tries >= TRIES:
+                    failed.append(_why(unit, outcome, need))
+                    continue
+                bar.write(
+                    f"{unit.folder}: {outcome.sentence}; it goes on after {done} tasks.",
+                    file=sys.stderr,
+                )
+                at_work[begin(unit)] = unit
+    return failed
+
+
+def _order(unit: Unit, need: Need) -> worker.Order:
+    return worker.Order(
+        dataclasses.asdict(unit.config),
+        str(unit.folder.resolve()),
+        unit.num_runs,
+        need.cpus,
+        need.gpus,
+        options.CHECKPOINT_MINUTES.value,
+        worker.environment(),
+        os.getcwd(),
+    )
+
+
+def _outcome(ray: Any, reference: Any) -> Outcome:
+    """Return how a unit ended, also where its process could not say so; what is a mistake of the program is raised."""
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError:
+        raise
+    except ray.exceptions.OutOfMemoryError:
+        return Outcome("memory", "Ray ended it, as its machine ran out of memory")
+    except ray.exceptions.NodeDiedError:
+        return Outcome("died", "its machine died")
+    except ray.exceptions.RayError:
+        return Outcome("died", "its process died")
+
+
+def _why(unit: Unit, outcome: Outcome, need: Need) -> str:
+    """Return in one sentence why a unit is given up."""
+    if outcome.kind == "refused":
+        return outcome.sentence
+    what = f"unit {unit.folder} is given up after {TRIES} tries"
+    kept = "its state is kept, and the same command goes on"
+    if outcome.kind == "memory":
+        runs = len(unit.config.runs().each())
+        return (
+            f"{what}, as memory is short ({outcome.sentence}); {kept}: pass a higher --unit_cpus, now {need.cpus}, so "
+            f"that fewer units share a machine, or begin in a new folder with a lower --unit_runs, now {runs}."
+        )
+    return f"{what}, the last of which ended as {outcome.sentence}; {kept}."
+
+
+def _show(bar: tqdm, units: Sequence[Unit], at_work: int) -> None:
+    """Show how many tasks of all units are learnt; a unit that ended early, as its runs diverged, counts whole."""
+    bar.n = sum(unit.done() for unit in units)
+    bar.set_postfix_str(f"{len(units) - at_work} of {len(units)} units ended", refresh=False)
+    bar.refresh()
+
+
+def _stop(ray: Any, references: list[Any], units: Sequence[Unit]) -> None:
+    """Have the units at work keep their states, and end the process."""
+    for reference in references:
+        ray.cancel(reference)
+    ray.wait(references, num_returns=len(references), timeout=_STOP_SECONDS)
+    done = sum(unit.done() for unit in units)
+    print(
+        f"stopped after {done} of {sum(unit.stages for unit in units)} tasks of all units, whose states are kept; the "
+        "same command goes on.",
+        file=sys.stderr,
+    )
+    sys.exit(signals.UNFINISHED)
