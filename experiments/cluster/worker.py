@@ -77,7 +77,7 @@ def run(order: Order, data: list[Any]) -> Outcome:
         config = Config(**order.settings)
         backend.configure(config.benchmark, order.num_runs, order.gpus or order.cpus)
         dataset = ray.get(data[0]) if data else None
-        _wait_for(folder, locks)
+        wait_for(folder, locks)
         with workdirs.reserve([(config, folder)], dataset):
             minutes = order.checkpoint_minutes
             runner.run(config, dataset, folder, checkpoint_minutes=minutes)
@@ -108,7 +108,7 @@ def _set_up(order: Order) -> None:
         sys.path.insert(0, root)
 
 
-def _wait_for(folder: pathlib.Path, locks: Any) -> None:
+def wait_for(folder: pathlib.Path, locks: Any) -> None:
     """Wait until no other process is at work in a folder: one that is about to end, or whose machine is dead."""
     deadline = time.monotonic() + LOCK_SECONDS
     while True:

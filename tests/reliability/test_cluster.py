@@ -1,0 +1,176 @@
+"""Runs on a cluster, before Ray has part in them: how they are divided and merged, what is refused."""
+
+import contextlib
+import itertools
+import json
+import pathlib
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+from running import run_script, run_train
+
+from experiments import sweep
+from experiments.cluster import merging, units, worker
+from experiments.runs import locks, runner, workdirs
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
+from experiments.sweeps.plan import plan
+from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.training import saving
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+TINY = ("--packaged_mnist", "--learner=online", "--num_tasks=2", "--samples_per_task=20")
+
+
+def swept(dataset: ImageDataset, *lrs: float, seeds: tuple[int, ...] = (0, 1)) -> Config:
+    """Return a run at several points, as a sweep has it."""
+    configs = [
+        make_config(
+            benchmark="mnist_rotations",
+            learner="la_maml",
+            assignments=["glances=1", "memory=20", f"lr_init={lr}"],
+            seeds=seeds,
+            stream={"num_tasks": 2, "samples_per_task": 20},
+            network={},
+            eval="needed",
+        )
+        for lr in lrs
+    ]
+    (unit,) = plan(configs, dataset, pathlib.Path(), 8)
+    return unit.config
+
+
+# Units.
+
+
+@pytest.mark.parametrize(
+    ("unit_runs", "sizes"),
+    [(1, [1] * 9), (2, [1, 2] * 3), (3, [3] * 3), (5, [3] * 3), (6, [3, 6]), (9, [9]), (50, [9])],
+)
+def test_units_have_all_runs_once_and_in_order(
+    unit_runs: int, sizes: list[int], mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    config = swept(mnist, 0.1, 0.2, 0.3, seeds=(4, 5, 6))
+    parts = units.divide(config, tmp_path, unit_runs, 2)
+    assert [len(part.config.runs().each()) for part in parts] == sizes
+    each = itertools.chain.from_iterable(part.config.runs().each() for part in parts)
+    assert list(each) == config.runs().each()
+    assert len({part.folder for part in parts}) == len(parts)
+
+
+@pytest.fixture(scope="module")
+def whole(
+    mnist: ImageDataset, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Config, pathlib.Path]:
+    """A run at two points, one of which diverges, on one machine."""
+    config, folder = swept(mnist, 0.1, 1e30), tmp_path_factory.mktemp("whole")
+    runner.run(config, mnist, folder)
+    return config, folder
+
+
+def test_merged_units_are_the_files_of_one_machine(
+    whole: tuple[Config, pathlib.Path],
+    mnist: ImageDataset,
+    tmp_path: pathlib.Path,
+) -> None:
+    """Those that diverge end earlier by themselves, and have not all the states."""
+    config, expected = whole
+    parts = units.divide(config, tmp_path, 1, 2)
+    for part in parts:
+        runner.run(part.config, mnist, part.folder)
+        assert part.done() == part.stages
+    merging.merge(config, mnist, tmp_path, parts)
+    for name in ("results.npz", "metrics.jsonl", "config.json", "state/learner.json"):
+        assert (tmp_path / name).read_bytes() == (expected / name).read_bytes(), name
+    found, wanted = (json.loads((f / "summary.json").read_bytes()) for f in (tmp_path, expected))
+    assert list(found) == list(wanted)
+    assert found["num_points"] == 2 and found["diverged_seeds"] == [0, 1]
+    for place in ("1", "2"):
+        found, wanted = (
+            saving.read_arrays(folder / "state" / place) for folder in (tmp_path, expected)
+        )
+        assert list(found) == list(wanted)
+        whole_runs = [n for n in wanted if n.startswith("['state']")]
+        for name in whole_runs:
+            np.testing.assert_array_equal(found[name][:2], wanted[name][:2], err_msg=name)
+            assert found[name].shape == wanted[name].shape
+
+
+def test_a_unit_waits_for_a_process_that_is_about_to_end(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does whose machine is dead, until the file system lets go of its lock."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locks.hold(tmp_path))
+        monkeypatch.setattr(worker, "LOCK_SECONDS", 0.0)
+        with pytest.raises(ValueError, match="another process is at work"):
+            worker.wait_for(tmp_path, locks)
+        monkeypatch.setattr(worker, "LOCK_SECONDS", 60.0)
+        threading.Timer(0.5, stack.pop_all().close).start()
+        begun = time.monotonic()
+        worker.wait_for(tmp_path, locks)
+        assert time.monotonic() - begun > 0.4
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (("--unit_cpus=2",), "unit_cpus is given and cluster is not"),
+        (("--cluster=local", "--devices=2"), "devices and cluster are both given"),
+        (("--cluster=here",), "cluster is 'here'; it must be auto, local or HOST:PORT."),
+        (("--cluster=ray://a:1",), "cluster is 'ray://a:1'; it must be auto, local or HOST:PORT."),
+        (("--cluster=local", "--diagnostics"), "diagnostics and cluster are both given"),
+        (("--cluster=local", "--tensorboard"), "tensorboard and cluster are both given"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(
+    flags: tuple[str, ...],
+    reason: str,
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        run_train(*TINY, *flags, f"--workdir={tmp_path / 'run'}")
+    error = capsys.readouterr().err
+    assert reason in error and error.count("\n") == 1
+    assert not list(tmp_path.rglob("*.json"))
+
+
+def test_without_ray_one_sentence_names_the_extra(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"):
+        monkeypatch.setenv(name, "0")
+    flags = ("--grid=lr=0.1,0.2", "--cluster=local", f"--workdir={tmp_path}")
+    with pytest.raises(SystemExit):
+        run_script(sweep, *TINY, *flags)
+    assert capsys.readouterr().err == (
+        "error: cluster is 'local', and ray is not installed; pip install 'lamaml-jax[cluster]' brings it.\n"
+    )
+
+
+def test_a_run_goes_on_as_it_was_begun(
+    tmp_path: pathlib.Path, mnist: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was computed one way would be lost the other way."""
+    alone, divided = tmp_path / "alone", tmp_path / "divided"
+    flags = (*TINY, "--num_seeds=2")
+    run_train(*flags, f"--workdir={alone}")
+    (alone / "summary.json").unlink()
+    units.write_division(divided, 1)
+    with pytest.raises(SystemExit):
+        run_train(*flags, "--cluster=local", f"--workdir={alone}")
+    assert "begun on one machine; go on without --cluster" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run_train(*flags, f"--workdir={divided}")
+    assert "holds units of a cluster; pass --cluster=local" in capsys.readouterr().err
+    run_train(*flags, f"--workdir={divided}", "--overwrite")
+    assert not (divided / workdirs.CLUSTER).exists()
