@@ -10,7 +10,7 @@ import time
 
 import numpy as np
 import pytest
-from running import run_script, run_train
+from running import keeping_programs, run_script, run_train
 
 from experiments import sweep
 from experiments.cluster import merging, units, worker
@@ -32,7 +32,7 @@ def swept(dataset: ImageDataset, *lrs: float, seeds: tuple[int, ...] = (0, 1)) -
         make_config(
             benchmark="mnist_rotations",
             learner="la_maml",
-            assignments=["glances=1", "memory=20", f"lr_init={lr}"],
+            assignments=["glances=1", "inner_steps=2", "memory=20", f"lr_init={lr}"],
             seeds=seeds,
             stream={"num_tasks": 2, "samples_per_task": 20},
             network={},
@@ -80,9 +80,10 @@ def test_merged_units_are_the_files_of_one_machine(
     """Those that diverge end earlier by themselves, and have not all the states."""
     config, expected = whole
     parts = units.divide(config, tmp_path, 1, 2)
-    for part in parts:
-        runner.run(part.config, mnist, part.folder)
-        assert part.done() == part.stages
+    with keeping_programs():
+        for part in parts:
+            runner.run(part.config, mnist, part.folder)
+            assert part.done() == part.stages
     merging.merge(config, mnist, tmp_path, parts)
     for name in ("results.npz", "metrics.jsonl", "config.json", "state/learner.json"):
         assert (tmp_path / name).read_bytes() == (expected / name).read_bytes(), name
