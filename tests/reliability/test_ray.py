@@ -74,7 +74,14 @@ def until(is_so: Callable[[], object], what: str, seconds: float = 400.0) -> Non
 
 def swept(environment: dict[str, str], folder: pathlib.Path, *flags: str) -> subprocess.Popen[str]:
     """Begin a sweep in a process of its own."""
-    command = [sys.executable, "-m", "experiments.sweep", *SWEEP, *flags, f"--workdir={folder}"]
+    return begun(environment, "sweep", folder, *SWEEP, *flags)
+
+
+def begun(
+    environment: dict[str, str], script: str, folder: pathlib.Path, *flags: str
+) -> subprocess.Popen[str]:
+    """Begin a script in a process of its own."""
+    command = [sys.executable, "-m", f"experiments.{script}", *flags, f"--workdir={folder}"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen(command, cwd=ROOT, env=environment, text=True, **pipes)  # type: ignore[call-overload]
 
@@ -127,6 +134,19 @@ def test_a_sweep_on_local_workers_is_the_sweep_without(
     error = finish(swept(environment, tmp_path, *SHORT, "--cluster=local", "--unit_runs=2"))
     assert "3 of 3 units ended" in error
     assert_same(tmp_path, short)
+
+
+@pytest.mark.parametrize(
+    ("script", "flags"), [("train", "--learner=online,er"), ("alignment", "--learner=er")]
+)
+def test_other_scripts_on_local_workers_are_those_without(
+    script: str, flags: str, environment: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    common = (flags, "--packaged_mnist", *SHORT, "--num_seeds=2")
+    here, there = tmp_path / "here", tmp_path / "there"
+    finish(begun(quick_environment(), script, here, *common))
+    finish(begun(environment, script, there, *common, "--cluster=local", "--unit_runs=1"))
+    assert_same(there, here)
 
 
 def test_a_node_that_is_killed_loses_nothing(
