@@ -21,7 +21,6 @@ from lamaml_jax.streams.benchmark import (
     joined,
 )
 from lamaml_jax.streams.parts.heads import joined_labels, outputs_of
-from lamaml_jax.streams.parts.inputs import PLAIN_INPUTS as PLAIN_INPUTS
 from lamaml_jax.streams.parts.inputs import Augment, Transform, inputs_by
 from lamaml_jax.streams.parts.own_data import (
     Arrays,

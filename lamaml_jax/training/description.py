@@ -13,7 +13,7 @@ import numpy as np
 from lamaml_jax import hyper, networks
 from lamaml_jax.learners import LEARNERS
 from lamaml_jax.streams import Benchmark, Stream
-from lamaml_jax.streams.arrays import PLAIN_INPUTS
+from lamaml_jax.streams.parts.inputs import PLAIN_INPUTS
 from lamaml_jax.training.fitting import batch_of_shapes, example
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.runs import Factory, Runs
