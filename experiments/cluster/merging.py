@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from experiments.cluster.units import Unit
-from experiments.runs import runner, workdirs
+from experiments.runs import descriptions, runner, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import Progress, checkpoint, training
 from lamaml_jax.datasets import ImageDataset
@@ -55,7 +55,10 @@ def merge(
         for name, first in records[0].items()
     }
     infos, done = _learnt(parts)
-    workdirs.write_json(folder / "config.json", _description(config, parts))
+    (folder / CHECKPOINTS).mkdir(exist_ok=True)
+    description = _description(config, parts)
+    for name in descriptions.NAMES:
+        workdirs.write_json(folder / name, description)
     _merge_states(config, folder / CHECKPOINTS, [part.folder / CHECKPOINTS for part in parts])
     progress = Progress(done, plan.rows, infos, record, None, _measures_nothing)
     workdirs.write_metrics(folder, progress)
@@ -91,7 +94,6 @@ def _learnt(parts: Sequence[Unit]) -> tuple[tuple[str, ...], int]:
 def _merge_states(config: Config, folder: pathlib.Path, states: Sequence[pathlib.Path]) -> None:
     """Join the last states of all units; one that ended early, its runs having diverged, gives its last to each."""
     description = json.loads((states[0] / DESCRIPTION).read_bytes())
-    folder.mkdir(parents=True, exist_ok=True)
     runs = {"seeds": list(config.seeds), "points": [dict(point) for point in config.points]}
     workdirs.write_json(folder / DESCRIPTION, description | runs)
     saved = [checkpoint.saved(state) for state in states]

@@ -85,7 +85,10 @@ def test_merged_units_are_the_files_of_one_machine(
             runner.run(part.config, mnist, part.folder)
             assert part.done() == part.stages
     merging.merge(config, mnist, tmp_path, parts)
-    for name in ("results.npz", "metrics.jsonl", "config.json", "state/learner.json"):
+    names = {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()}
+    there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert {name for name in there if not name.startswith(workdirs.CLUSTER)} == names
+    for name in names - {"summary.json", "state/1", "state/2"}:
         assert (tmp_path / name).read_bytes() == (expected / name).read_bytes(), name
     found, wanted = (json.loads((f / "summary.json").read_bytes()) for f in (tmp_path, expected))
     assert list(found) == list(wanted)
