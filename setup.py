@@ -47,6 +47,7 @@ setup(
             "dm-haiku>=0.0.17",
             "equinox>=0.13.8",
             "hypothesis>=6.170.17",
+            "ipython>=9.18.1",
             "mypy>=2.4.1",
             "pre-commit>=4.0",
             "pytest>=9.2.0",

@@ -18,7 +18,8 @@ from lamaml_jax.training.saving import CHECKPOINTS
 FOLDER = workdirs.CLUSTER
 """Holds a run's units in its work directory, until they are merged."""
 
-_FILE = "division.json"
+DIVISION = "division.json"
+"""Says, in that folder, how a run is divided."""
 
 
 class Unit(NamedTuple):
@@ -76,7 +77,7 @@ def read_division(folder: pathlib.Path) -> int | None:
     Raises:
         ValueError: The file that says so is damaged.
     """
-    path = folder / FOLDER / _FILE
+    path = folder / FOLDER / DIVISION
     if not path.exists():
         return None
     try:
@@ -88,7 +89,7 @@ def read_division(folder: pathlib.Path) -> int | None:
 def write_division(folder: pathlib.Path, unit_runs: int) -> None:
     """Write down how many runs a unit has, as other ones could not go on."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    workdirs.write_json(folder / FOLDER / _FILE, {"unit_runs": unit_runs})
+    workdirs.write_json(folder / FOLDER / DIVISION, {"unit_runs": unit_runs})
 
 
 def folders(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -98,7 +99,7 @@ def folders(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def remove(folder: pathlib.Path) -> None:
     """Remove what is left of the division once the units' files are removed; folders with other files stay."""
-    (folder / FOLDER / _FILE).unlink(missing_ok=True)
+    (folder / FOLDER / DIVISION).unlink(missing_ok=True)
     for path in (*folders(folder), folder / FOLDER):
         with contextlib.suppress(OSError):
             path.rmdir()

@@ -143,6 +143,9 @@ def test_damaged_run_is_named_and_the_others_are_shown(
     unfinished = copy / "unfinished"
     unfinished.mkdir()
     shutil.copy(copy / "online" / "config.json", unfinished)
+    unit = copy / "divided" / "cluster" / "0000"  # of a run that is at work on a cluster
+    shutil.copytree(copy / "online", unit)
+    (unit.parent / "division.json").write_text("{}")
     run_report(str(copy), f"--out={copy / 'page.html'}")
     warned, text = capsys.readouterr().err, (copy / "page.html").read_text()
     for sentence in (

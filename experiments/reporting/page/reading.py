@@ -14,11 +14,13 @@ from experiments import presets
 from experiments.analyses import folder as analysis_folder
 from experiments.analyses import reading as analyses
 from experiments.analyses.folder import About, Part
+from experiments.cluster import units
 from experiments.reporting.page.wholeness import is_whole
 from experiments.reporting.summary import TITLES, title_of
 from experiments.runs import catalogue, diagnostics, dynamics, workdirs
 from experiments.sweeps import results
 from experiments.sweeps.results import Sweep
+from lamaml_jax.training.saving import CHECKPOINTS
 
 _SWEEP = "sweep.json"
 _MARKS = ("config.json", "summary.json", "results.npz", _SWEEP, analysis_folder.FILE)
@@ -201,7 +203,12 @@ def read(folders: Sequence[pathlib.Path]) -> Found:
 
 def _walk(path: pathlib.Path) -> Iterator[pathlib.Path]:
     for folder, inside, files in os.walk(path):
+        if units.DIVISION in files:  # a run's units, which will be merged
+            inside.clear()
+            continue
         parts = ["units"] if _SWEEP in files else []
+        if "config.json" in files:
+            parts.append(CHECKPOINTS)
         if analysis_folder.FILE in files:
             with contextlib.suppress(ValueError):  # a damaged one is named when it is read
                 parts += analysis_folder.read(pathlib.Path(folder)).folders
