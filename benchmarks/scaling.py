@@ -9,6 +9,8 @@ else should run meanwhile.
 """
 
 import csv
+import io
+import pathlib
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +20,7 @@ from absl import app, flags
 from tqdm import tqdm
 
 from benchmarks import measure
+from lamaml_jax.files import write_whole
 
 _LEARNER = flags.DEFINE_string("learner", "la_maml", "Learner, at its preset")
 _AXES = flags.DEFINE_multi_string(
@@ -59,20 +62,20 @@ def main(argv: Sequence[str]) -> None:
         sys.exit(f"error: {error}")
     rate = measure.in_own_process(measure.product_rate)
     print(f"{rate['device']}; large float32 matrix products: {rate['gflops']:.0f} GFLOP/s\n")
-    rows = []
+    header = ["axis", "value", "weights", *_COLUMNS]
+    print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}")
+    rows: list[dict[str, Any]] = []
     for axis, value, case in tqdm(cases, unit="case"):
         found = measure.in_own_process(measure.measure, case)
         rows.append({"axis": axis, "value": value, **_costs(found)})
-    header = ["axis", "value", "weights", *_COLUMNS]
-    print(f"| {' | '.join(header)} |\n|{' --- |' * len(header)}")
-    for row in rows:
-        print(f"| {' | '.join(_cells(row))} |")
+        print(f"| {' | '.join(_cells(rows[-1]))} |", flush=True)
+        if _CSV.value:
+            with write_whole(pathlib.Path(_CSV.value)) as file:
+                csv.writer(text := io.StringIO()).writerows([header, *map(_cells, rows)])
+                file.write(text.getvalue().encode())
     print("\nPer unit of each axis, by least squares:\n")
     for axis in axes:
         print(_slopes(axis, [row for row in rows if row["axis"] == axis]))
-    if _CSV.value:
-        with open(_CSV.value, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows([header, *map(_cells, rows)])
 
 
 def _parsed(text: str) -> tuple[str, list[int]]:
