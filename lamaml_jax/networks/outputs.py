@@ -43,6 +43,9 @@ def check_outputs(model: Model, setting: Setting, x: Any) -> None:
         allowed = f"logits of shape ({num_examples}, {setting.num_classes}), a row per example"
         raise ValueError(f"the model returns {found}; it must return {allowed}.")
     if shape[1] != setting.num_classes:
+        others = (
+            "" if setting.loss is None else ", which integer labels are: make other targets floats"
+        )
         raise ValueError(
-            f"the model has {shape[1]} outputs; it must have {setting.num_classes}, the number of classes."
+            f"the model has {shape[1]} outputs; it must have {setting.num_classes}, the number of classes{others}."
         )

@@ -43,7 +43,10 @@ def checked_points(
                     hyper.unknown(f"float setting of {hyper.name_of(learner)}", name, known)
                 )
         hyper.check_floats(learner, {n: v for n, v in point.items() if n in floats})
-    return tuple(dict(point) for point in points)
+    return tuple(
+        {n: int(v) if n == "stream_seed" else float(v) for n, v in point.items()}
+        for point in points
+    )
 
 
 def parted(

@@ -32,7 +32,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     stream, runs, setting = plan.stream, plan.runs, plan.stream.setting
     shapes, images = example(stream), stream.images
     functions = [name for name, value in plan.static.items() if not _is_plain(value)]
-    return {
+    described = {
         "format": FORMAT,
         "learner": hyper.name_of(plan.learner),
         "settings": {n: v for n, v in plan.static.items() if n not in functions},
@@ -61,6 +61,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "is_sequence": stream.is_sequence,
         "inside": list(plan.inside),
     }
+    return {name: _of_python(value) for name, value in described.items()}
 
 
 def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, Batch]:
@@ -181,4 +182,13 @@ def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
+    return value is None or isinstance(value, bool | int | float | str | np.generic)
+
+
+def _of_python(value: Any) -> Any:
+    """Return a description's value with Python's numbers for NumPy's, which JSON does not know."""
+    if isinstance(value, Mapping):
+        return {name: _of_python(of) for name, of in value.items()}
+    if isinstance(value, list | tuple):
+        return [_of_python(of) for of in value]
+    return value.item() if isinstance(value, np.generic) else value

@@ -102,8 +102,9 @@ def _check_loss(setting: Setting, y: jax.Array | jax.ShapeDtypeStruct) -> None:
             f"loss raises {type(error).__name__} ({what}) for outputs {outputs.shape} and y {y.shape}; it must return "
             "a number per example, loss(outputs, y) -> [B]."
         ) from error
-    if getattr(found, "shape", None) != y.shape[:1]:
+    if (shape := getattr(found, "shape", None)) != y.shape[:1]:
+        without = ", without a mean" if shape == () else ""
         raise ValueError(
-            f"loss returns shape {getattr(found, 'shape', None)} for {y.shape[0]} examples; it must return a number "
-            "per example, without a mean."
+            f"loss returns shape {shape} for outputs {outputs.shape} and y {y.shape}; it must return a number per "
+            f"example{without}."
         )

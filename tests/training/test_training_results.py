@@ -10,7 +10,7 @@ from blobs import NETWORK, blobs, plain, squares, trained
 from IPython.core import formatters
 from matplotlib import pyplot
 
-from lamaml_jax import online, train
+from lamaml_jax import networks, online, streams, train
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -113,3 +113,17 @@ def test_numbers_have_the_digits_that_they_can_bear() -> None:
     of_losses = dataclasses.replace(result, plan=plan, record=record)
     ends = losses[:, -1].mean(axis=1)
     assert of_losses.table().splitlines()[2].startswith(f"| {ends.mean():.4g} ± {ends.std():.2g} |")
+
+
+def test_inputs_of_another_layout_are_not_taken_for_the_streams() -> None:
+    task = (np.random.default_rng(0).random((10, 2, 3, 1)) > 0.5, np.arange(10) % 2)
+    stream = streams.from_arrays([task], [task])
+    result = train(online, networks.mlp(2, hidden=(4,)), stream, lr=0.1)
+    scores = result.predict(task[0])
+    for same in (task[0][..., 0], task[0].reshape(10, 6), task[0].astype(int)):
+        np.testing.assert_array_equal(result.predict(same), scores)
+    for other in (task[0].transpose(0, 2, 1, 3), task[0].astype(np.uint8)):
+        with pytest.raises(
+            ValueError, match=r"x is .*; it must be float32 of shape \[B, 2, 3, 1\]"
+        ):
+            result.predict(other)

@@ -10,7 +10,7 @@ import pytest
 from blobs import NETWORK, blobs, lines, plain, squares, trained
 from helpers import assert_same_bits
 
-from lamaml_jax import Learner, Model, load, networks, online, streams, train
+from lamaml_jax import Learner, Model, Result, er, load, networks, online, streams, train
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -95,3 +95,13 @@ def test_a_damaged_result_is_named(tmp_path: pathlib.Path, name: str) -> None:
             load(tmp_path)
         (tmp_path / name).write_bytes(whole)
     assert json.loads((tmp_path / "learner.json").read_text())["learner"] == "online"
+
+
+def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: pathlib.Path) -> None:
+    model = networks.mlp(np.int64(3), hidden=(np.int32(8),))
+    points = [{"lr": np.float32(0.05), "stream_seed": np.int64(3)}]
+    result = train(er, model, blobs(), points=points, memory=np.int64(10))
+    result.save(tmp_path)
+    loaded = Result.load(tmp_path)
+    assert loaded.plan.static["memory"] == 10 and loaded.plan.runs.points[0]["stream_seed"] == 3
+    assert_same_bits(loaded.state, result.state)

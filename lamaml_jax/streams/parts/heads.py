@@ -50,11 +50,15 @@ def outputs_of(
     highest = []
     for pair in zip(train, test, strict=True):
         highest.append(int(max(task[1].max() for task in pair if task is not None)))
-    for i, label in enumerate(highest):
-        bound = _MOST_CLASSES if num_classes is None else num_classes
-        if label >= bound:
-            why = "the most outputs of a head" if num_classes is None else "as num_classes says"
-            raise ValueError(f"task {i} has label {label}; it must be in [0, {bound}), {why}.")
+    bound = _MOST_CLASSES if num_classes is None else num_classes
+    for name, tasks in (("train_tasks", train), ("test_tasks", test)):
+        for i, task in enumerate(tasks):
+            if task is not None and task[1].max() >= bound:
+                why = "the most outputs of a head" if num_classes is None else "as num_classes says"
+                raise ValueError(
+                    f"{name}[{i}] has label {task[1].max()}; it must be in [0, {bound}), {why}; targets of a loss of "
+                    "your own must be floats."
+                )
     if heads == "shared":
         return Outputs([0] * len(test), [num_classes or max(highest) + 1] * len(test))
     if num_classes is None:

@@ -67,8 +67,7 @@ def stored_like(name: str, x: Any, images: np.ndarray) -> np.ndarray:
         ValueError: They are of another shape or kind; `name` is what the message calls them.
     """
     x = np.asarray(x)
-    same_size = x.ndim and np.prod(x.shape[1:]) == np.prod(images.shape[1:])
-    if not same_size or not len(x) or _kind(x) != _kind(images):
+    if not x.ndim or not len(x) or not _are_alike(x, images) or not _is_held(x, images):
         raise ValueError(
             f"{name} is {x.dtype} of shape {x.shape}; it must be {images.dtype} of shape "
             f"[B, {', '.join(map(str, images.shape[1:]))}], as the stream's inputs are, one or more."
@@ -84,10 +83,11 @@ def stored(name: str, x: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         cast = x.astype(dtype)
-    is_float = np.issubdtype(dtype, np.floating)
-    if not (np.isfinite(cast).all() if is_float else (cast == x).all()):
+    whole = np.isfinite(cast) if _kind(x) == "float" else cast == x
+    if not whole.all():
+        first = np.argwhere(~whole)[0].tolist()
         raise ValueError(
-            f"{name} has numbers that {dtype} cannot hold; all must be within its range."
+            f"{name} has {x[tuple(first)]} at {first}, which {dtype} cannot hold; all numbers must be within its range."
         )
     return cast
 
@@ -140,17 +140,40 @@ def _pair(name: str, i: int, task: Any) -> Pair:
         if _kind(array) == "other":
             allowed = "numbers" if part == "inputs" else "integers, a class each, counted from 0"
             raise ValueError(f"{where} has {part} of dtype {array.dtype}; they must be {allowed}.")
-        if _kind(array) == "float" and not np.isfinite(array.astype(np.float64)).all():
-            raise ValueError(f"{where} has {part} that are not finite; all must be finite numbers.")
+        if _kind(array) == "float" and len(bad := np.argwhere(~_is_finite(array))):
+            raise ValueError(
+                f"{where} has {part} that are not finite, first at {bad[0].tolist()}; all must be finite numbers."
+            )
     if is_classes(y) and (y.ndim != 1 or y.min() < 0):
         one_hot = (
             ": of one-hot rows their argmax(axis=1)" if y.ndim == 2 and y.size > len(y) else ""
         )
         raise ValueError(
             f"{where} has integer labels of shape {y.shape} from {y.min()}; they must be classes [N], counted from 0"
-            f"{one_hot}."
+            f"{one_hot}, or floats for a loss of your own."
         )
     return x, y
+
+
+def _is_finite(array: np.ndarray) -> np.ndarray:
+    return np.isfinite(array.astype(np.float64))
+
+
+def _are_alike(x: np.ndarray, images: np.ndarray) -> bool:
+    """Return whether examples have one layout: but for axes of length one, or because either's are flat."""
+    of_x, of_images = x.shape[1:], images.shape[1:]
+    if 1 in (len(of_x), len(of_images)):
+        return np.prod(of_x) == np.prod(of_images)
+    return [n for n in of_x if n != 1] == [n for n in of_images if n != 1]
+
+
+def _is_held(x: np.ndarray, images: np.ndarray) -> bool:
+    """Return whether inputs are of the stream's kind, or of one whose numbers mean the same there."""
+    kinds = _kind(x), _kind(images)
+    return kinds[0] == kinds[1] or kinds in _HELD
+
+
+_HELD = {("bool", "float"), ("int", "float"), ("bool", "int"), ("uint8", "int")}
 
 
 def _kind(array: np.ndarray) -> str:
