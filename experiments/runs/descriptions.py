@@ -7,7 +7,7 @@ import contextlib
 import json
 import pathlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from experiments.runs import identity, locks
@@ -42,15 +42,20 @@ def kept(workdir: pathlib.Path) -> Iterator[Callable[[], None]]:
         workdir: The run's, once config.json is there.
 
     Yields:
-        What looks after them, as is done before and after the block.
+        What looks after them, as is done before and after the block. It is to be called before anything is written.
 
     Raises:
-        ValueError: Another process has taken the folder's place.
+        ValueError: Another process is at work there now, or has left another run there; nothing is written then.
     """
     texts: dict[pathlib.Path, bytes] = {}
     with contextlib.ExitStack() as stack:
 
         def keep() -> None:
+            if not locks.is_held(workdir):
+                with contextlib.ExitStack() as taken:
+                    taken.enter_context(locks.hold(workdir))
+                    _refuse_another(workdir, texts)
+                    stack.push(taken.pop_all())
             for path in (workdir / name for name in _KEPT):
                 if path not in texts and path.exists():
                     texts[path] = path.read_bytes()
@@ -60,7 +65,6 @@ def kept(workdir: pathlib.Path) -> Iterator[Callable[[], None]]:
                     f"warning: {workdir} was removed while its run is at work; it is made anew.",
                     file=sys.stderr,
                 )
-                stack.enter_context(locks.hold(workdir))
             for path in missing:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with write_whole(path) as file:
@@ -71,3 +75,13 @@ def kept(workdir: pathlib.Path) -> Iterator[Callable[[], None]]:
             yield keep
         finally:
             keep()
+
+
+def _refuse_another(workdir: pathlib.Path, texts: Mapping[pathlib.Path, bytes]) -> None:
+    """Raise ValueError where config.json is not the one that was there when the run began."""
+    path = workdir / NAMES[0]
+    if path in texts and path.exists() and path.read_bytes() != texts[path]:
+        raise ValueError(
+            f"workdir is {str(workdir)!r}, which was removed while its run was at work, and holds another run now; "
+            "begin anew in another folder."
+        )

@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 NAME = ".lamaml_jax.lock"
 
+_HELD: dict[str, BinaryIO] = {}  # by this process, the file that it locked in each folder
+
 
 @contextlib.contextmanager
 def hold(folder: pathlib.Path) -> Iterator[None]:
@@ -34,11 +36,23 @@ def hold(folder: pathlib.Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # A full disk takes no name, and locks all the same.
             file.truncate(0)
             file.write(f"host {platform.node()}, process {os.getpid()}".encode())
+        key = os.path.abspath(folder)
+        before = _HELD.get(key)
+        _HELD[key] = file
         try:
             yield
         finally:
+            del _HELD[key]
+            if before is not None:
+                _HELD[key] = before
             if _is_at(path, file):  # and not another's, where the folder was removed meanwhile
                 path.unlink(missing_ok=True)
+
+
+def is_held(folder: pathlib.Path) -> bool:
+    """Return whether this process still keeps others out of a folder; not where the folder was removed meanwhile."""
+    file = _HELD.get(os.path.abspath(folder))
+    return file is not None and _is_at(folder / NAME, file)
 
 
 def _lock(path: pathlib.Path) -> BinaryIO | None:

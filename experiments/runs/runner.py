@@ -91,13 +91,13 @@ def _train(
     benchmark = config.make_benchmark(dataset)
     clock, done = Clock(time.perf_counter), 0
     with (
+        descriptions.kept(workdir) as keep,
         contextlib.ExitStack() as stack,
         tqdm(
             desc=catalogue.short(config.learner), unit="task", dynamic_ncols=True, file=sys.stderr
         ) as bar,
     ):
         bar.set_postfix_str("compiling")
-        keep = stack.enter_context(descriptions.kept(workdir))
         writers: list[Callable[[Progress], None]] = []
         writers.append(functools.partial(workdirs.write_metrics, workdir))
         if tensorboard:
@@ -126,11 +126,14 @@ def _train(
             on_task=note,
             checkpoint_dir=workdir / CHECKPOINTS,
             checkpoint_seconds=60 * checkpoint_minutes,
+            before_checkpoint=keep,
             should_stop=should_stop,
             clock=clock,
             **config.keywords,
         )
-    return finish(config, dataset, workdir, result.plan, result.record, clock, done)
+        keep()
+        summary = finish(config, dataset, workdir, result.plan, result.record, clock, done)
+    return summary
 
 
 def finish(

@@ -32,6 +32,7 @@ class Hooks(NamedTuple):
     probe: Probe | None = None
     on_task: OnTask | None = None
     should_stop: Callable[[], bool] | None = None
+    before_checkpoint: Callable[[], object] | None = None
 
 
 @dataclasses.dataclass
@@ -147,6 +148,8 @@ class Stages:
 
     def _keep(self) -> None:
         if self.folder is not None:
+            if self.hooks.before_checkpoint is not None:
+                self.hooks.before_checkpoint()
             checkpoint.save(self.folder, self.place, self._snapshot())
 
     def _restore(self) -> bool:

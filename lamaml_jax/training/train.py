@@ -43,6 +43,7 @@ def train(
     on_task: OnTask | None = None,
     checkpoint_dir: str | pathlib.Path | None = None,
     checkpoint_seconds: float | None = None,
+    before_checkpoint: Callable[[], object] | None = None,
     should_stop: Callable[[], bool] | None = None,
     devices: Sequence[jax.Device] | None = None,
     clock: Clock | None = None,
@@ -74,6 +75,7 @@ def train(
             bits; None keeps none.
         checkpoint_seconds: After how many seconds on `clock`, which must be given then, the state is kept inside a task
             as well.
+        before_checkpoint: Called before each state is kept; where it raises an error, training ends, and none is kept.
         should_stop: Asked inside tasks and after each; where it says yes, the state is kept and `Interrupted` raised.
         devices: Over which runs are spread; all by default.
         clock: Such as `training.Clock(time.perf_counter)`; keeps how many seconds compiling, training and evaluating
@@ -127,7 +129,7 @@ def train(
     state = program.start if start is None else program.load(start)
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])
     record = recording.empty(planned, program, probed)
-    hooks = Hooks(probe, on_task, should_stop)
+    hooks = Hooks(probe, on_task, should_stop, before_checkpoint)
     stages = Stages(planned, program, hooks, eval, folder, clock, state, record)
     stages.go(Pace(clock, checkpoint_seconds) if in_parts else None)
     recording.note_names(stages.record, planned, stages.state)

@@ -5,10 +5,12 @@ import platform
 import shutil
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+from running import run_train
 
-from experiments.runs import locks
+from experiments.runs import locks, workdirs
 
 ROOT = pathlib.Path(locks.__file__).parents[2]
 HOLD = """
@@ -56,3 +58,45 @@ def test_a_lock_that_was_removed_with_its_folder_takes_no_other_away(
     assert (folder / locks.NAME).exists()
     second.communicate("")
     assert second.returncode == 0 and not (folder / locks.NAME).exists()
+
+
+@pytest.mark.parametrize(("at_work", "done"), [(True, 0), (True, 1), (False, 1)])
+def test_a_run_whose_folder_was_removed_writes_nothing_into_anothers(
+    at_work: bool,
+    done: int,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither inside the first task nor after it; the other is at work there, or was."""
+    folder, write_metrics, others = tmp_path / "run", workdirs.write_metrics, list[Any]()
+    theirs = {"config.json": '{"of": "another"}', "metrics.jsonl": ""}
+
+    def then_taken(workdir: pathlib.Path, progress: Any) -> None:
+        write_metrics(workdir, progress)
+        if progress.done == done:
+            shutil.rmtree(workdir)
+            others.append(holding(workdir))
+            for name, text in theirs.items():
+                (workdir / name).write_text(text)
+            if not at_work:
+                others[0].communicate("")
+
+    monkeypatch.setattr(workdirs, "write_metrics", then_taken)
+    with pytest.raises(SystemExit) as ended:
+        run_train(
+            *("--learner=online", "--packaged_mnist", "--num_seeds=1", "--num_tasks=2"),
+            *("--samples_per_task=20", "--checkpoint_minutes=0", f"--workdir={folder}"),
+        )
+    named = (
+        f"where another process is at work (host {platform.node()}, process {others[0].pid})"
+        if at_work
+        else "which was removed while its run was at work, and holds another run now"
+    )
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and named in error.splitlines()[-1]
+    found = {path.name: path.read_text() for path in folder.iterdir() if path.name != locks.NAME}
+    assert found == theirs
+    if at_work:
+        others[0].communicate("")
+    assert not (folder / locks.NAME).exists()
