@@ -15,6 +15,9 @@ import numpy as np
 
 from lamaml_jax.files import read_npz, write_whole
 
+DAMAGED = ".damaged"
+"""What the name of a damaged state ends with once one before it was taken."""
+
 _ANEW = "remove it, and the run begins anew"
 
 
@@ -60,26 +63,28 @@ def save(directory: pathlib.Path, place: Place, tree: chex.ArrayTree) -> None:
 def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[Place, Any] | None:
     """Return the last place saved and its tree, with structure, shapes and dtypes of `like`, or None.
 
-    A damaged file is warned of, and the one before it is taken.
+    Damaged files are warned of and renamed, so that they count no longer, and the last whole one is taken.
 
     Raises:
         ValueError: All files are damaged, or one is of another tree.
         OSError: A file cannot be opened.
     """
-    places = saved(directory)
-    if not places:
-        return None
-    *older, last = places
-    try:
-        return last, read(directory / last.name, like)
-    except Damaged as error:
-        for place in reversed(older):
-            found = read(directory / place.name, like)
+    damaged: dict[Place, Damaged] = {}
+    for place in reversed(saved(directory)):
+        path = directory / place.name
+        try:
+            found = read(path, like)
+        except Damaged as error:
+            damaged[place] = error
+            continue
+        for other, error in damaged.items():
             what = str(error).partition(";")[0]
-            before = directory / place.name
-            warnings.warn(f"{what}; the state before it, {before}, is taken.", stacklevel=2)
-            return place, found
-        raise
+            warnings.warn(f"{what}; the state before it, {path}, is taken.", stacklevel=2)
+            (directory / other.name).replace(directory / (other.name + DAMAGED))
+        return place, found
+    for error in damaged.values():
+        raise error
+    return None
 
 
 def write(path: pathlib.Path, tree: chex.ArrayTree) -> None:

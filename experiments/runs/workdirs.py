@@ -281,7 +281,7 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
         return []
     states = list((workdir / "state").iterdir()) if (workdir / "state").exists() else []
     for path in states:
-        name = path.name.removesuffix(PARTIAL)
+        name = path.name.removesuffix(PARTIAL).removesuffix(checkpoint.DAMAGED)
         if path.is_dir() or not (checkpoint.is_name(name) or name in _OF_STATES):
             raise ValueError(
                 f"overwrite is given; {path} is not of a run, so nothing in {str(workdir)!r} is removed."

@@ -119,3 +119,19 @@ def test_a_damaged_last_state_is_warned_of_and_the_one_before_taken(tmp_path: pa
     (tmp_path / "1.30").write_bytes(b"")
     with pytest.raises(ValueError, match="is damaged"):
         checkpoint.restore(tmp_path, a_state())
+
+
+@pytest.mark.filterwarnings("ignore:.* is damaged")
+def test_damaged_states_count_no_longer(tmp_path: pathlib.Path) -> None:
+    """Two whole ones are kept again after one was taken, whose damaged followers are warned of once."""
+    for place in (Place(1), Place(2)):
+        checkpoint.save(tmp_path, place, a_state())
+    checkpoint.write(tmp_path / "3", a_state())
+    for name in ("2", "3"):
+        (tmp_path / name).write_bytes(b"")
+    for _ in range(2):
+        place, _ = checkpoint.restore(tmp_path, a_state())  # type: ignore[misc]
+        assert place == Place(1) == checkpoint.saved(tmp_path)[-1]
+    checkpoint.save(tmp_path, Place(1, 7), a_state())
+    (tmp_path / "1.7").write_bytes(b"")
+    assert checkpoint.restore(tmp_path, a_state())[0] == Place(1)  # type: ignore[index]
