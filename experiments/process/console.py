@@ -7,7 +7,7 @@ import pathlib
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from absl import logging
 
@@ -32,14 +32,12 @@ def prepare() -> None:
 def plain_errors() -> Iterator[None]:
     """End the process with one sentence and a status where the block fails for a reason that users can mend."""
     try:
-        with startup.raising_interrupts():
+        with startup.raising_interrupts(), signals.raising():
             yield
     except KeyboardInterrupt:
-        print(f"\n{startup.SENTENCE}", file=sys.stderr)
-        sys.stdout.flush()
-        # JAX would wait for the program that is running; files are whole at any time.
-        atexit.register(os._exit, startup.INTERRUPTED)
-        sys.exit(startup.INTERRUPTED)
+        _end_at_once(startup.SENTENCE, startup.INTERRUPTED)
+    except signals.Asked:
+        _end_at_once(signals.SENTENCE, signals.UNFINISHED)
     except Interrupted as stopped:
         done, batches = stopped.place
         where = f" and {batches} batches of the next" if batches else ""
@@ -76,6 +74,14 @@ def path(name: str, text: str) -> pathlib.Path:
         raise ValueError(
             f"{name} is {text!r}; it must be a path, and there is no home for ~."
         ) from None
+
+
+def _end_at_once(sentence: str, status: int) -> NoReturn:
+    print(f"\n{sentence}", file=sys.stderr)
+    sys.stdout.flush()
+    # JAX would wait for the program that is running; files are whole at any time.
+    atexit.register(os._exit, status)
+    sys.exit(status)
 
 
 class _Lasting:

@@ -10,6 +10,8 @@ from typing import Any
 UNFINISHED = 75
 """The exit status of a run that was asked to stop and kept its state: EX_TEMPFAIL, as schedulers know it."""
 
+SENTENCE = "stopped: what is kept stays, and the same command goes on."
+
 _ASKING = (
     "SIGTERM",
     "SIGINT",
@@ -17,9 +19,43 @@ _ASKING = (
 )  # the last is what SLURM sends before a job's time is over
 
 
+class Asked(BaseException):
+    """A signal asked to stop where nothing is trained, as between two runs."""
+
+
+def begin() -> None:
+    """Have what asks to stop, Ctrl-C apart, end the process with a sentence and its status, while it imports."""
+    for number in _others():
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _end)
+
+
+@contextlib.contextmanager
+def raising() -> Iterator[None]:
+    """Have what asks to stop, Ctrl-C apart, raise `Asked` in the block, where a script has begun with `begin`."""
+    asked: list[int] = []
+
+    def note(number: int, frame: Any) -> None:
+        if asked:
+            os._exit(128 + number)
+        asked.append(number)
+        raise Asked
+
+    ours = [number for number in _others() if signal.getsignal(number) is _end]
+    for number in ours:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, _end)
+
+
 @contextlib.contextmanager
 def asked_to_stop() -> Iterator[Callable[[], bool]]:
     """Note in the block what asks to stop, instead of ending the process; the same signal again ends it at once.
+
+    What asked too late for the block to see it is heard after it.
 
     Yields:
         Whether to stop.
@@ -47,3 +83,16 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    for number in asked[:1]:
+        signal.raise_signal(number)
+
+
+def _others() -> list[int]:
+    """Return the signals that ask to stop, but for Ctrl-C's."""
+    return [getattr(signal, name) for name in _ASKING if name != "SIGINT" and hasattr(signal, name)]
+
+
+def _end(*_: Any) -> None:
+    with contextlib.suppress(OSError):
+        os.write(2, f"\n{SENTENCE}\n".encode())
+    os._exit(UNFINISHED)

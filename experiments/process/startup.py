@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from experiments.process import signals
+
 INTERRUPTED = 130
 """What a shell reports of a process that Ctrl-C ended."""
 
@@ -14,7 +16,7 @@ SENTENCE = "interrupted: the same command goes on after the last task saved."
 
 
 def begin() -> None:
-    """Have Ctrl-C end the process with one sentence, and take from the surroundings what would fail an import.
+    """Have signals that ask to stop end the process with one sentence, and take away what would fail an import.
 
     tqdm reads its settings when it is imported, and those that it cannot read fail it then, or the first bar; so it
     gets none but whether to show bars.
@@ -23,6 +25,7 @@ def begin() -> None:
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     ):  # not where it is to be ignored
         signal.signal(signal.SIGINT, _end)
+    signals.begin()
     for name in [n for n in os.environ if n.startswith("TQDM_") and n != "TQDM_DISABLE"]:
         del os.environ[name]
 

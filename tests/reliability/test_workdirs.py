@@ -86,7 +86,9 @@ def test_overwriting_leaves_what_no_run_wrote(
     tmp_path: pathlib.Path, config: Config, mnist: ImageDataset
 ) -> None:
     names = ("summary.json", "results.npz", "metrics.jsonl", "config.json")
-    write(tmp_path, {name: "" for name in (*names, "state/3", "state/4.partial", "state/5.damaged")})
+    write(
+        tmp_path, {name: "" for name in (*names, "state/3", "state/4.partial", "state/5.damaged")}
+    )
     write(tmp_path, {"results.npz.partial": "", "notes.txt": "mine", "plots/a.png": "mine"})
     figures.Figure().savefig(tmp_path / "accuracy_matrix.png", metadata={"Title": "lamaml_jax"})
     mine = {"notes.txt", "plots/a.png", "accuracy_matrix.png"}
