@@ -22,9 +22,10 @@ from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
 from lamaml_jax import Progress, train, training
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.training import Clock
+from lamaml_jax.streams import Benchmark
+from lamaml_jax.training import Clock, saving
 from lamaml_jax.training.recording import Record
-from lamaml_jax.training.saving import CHECKPOINTS
+from lamaml_jax.training.saving import CHECKPOINTS, DESCRIPTION
 
 CHECKPOINT_MINUTES = 5.0
 """How often states are kept inside tasks, unless said otherwise."""
@@ -89,6 +90,7 @@ def _train(
     tensorboard: bool,
 ) -> dict[str, Any]:
     benchmark = config.make_benchmark(dataset)
+    _remove_damaged(config, benchmark, workdir)
     clock, done = Clock(time.perf_counter), 0
     with (
         descriptions.kept(workdir) as keep,
@@ -166,6 +168,21 @@ def finish(
     }
     workdirs.write_results(workdir, record, summary)
     return summary
+
+
+def _remove_damaged(config: Config, benchmark: Benchmark, workdir: pathlib.Path) -> None:
+    """Remove a learner.json that is not this run's, so that training writes it anew.
+
+    config.json, which is the run's, says all that it says; so it must be damaged.
+    """
+    path = workdir / CHECKPOINTS / DESCRIPTION
+    if not path.exists():
+        return
+    plan = training.plan(**config.training(benchmark), settings=config.keywords)
+    evaluation = {"eval": config.eval, "eval_batch": config.eval_batch()}
+    if not saving.is_claimed(path.parent, plan, evaluation):
+        print(f"warning: {path} is damaged, and written anew.", file=sys.stderr)
+        path.unlink()
 
 
 def _progress(record: Record, row: int) -> str:

@@ -50,12 +50,21 @@ def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) ->
     Raises:
         ValueError: It is of others, or damaged.
     """
-    path, wanted = directory / DESCRIPTION, {**description.describe(plan), **evaluation}
+    path, wanted = directory / DESCRIPTION, _described(plan, evaluation)
     if path.exists():
         _refuse_others(path, wanted, "checkpoint_dir")
         return
     directory.mkdir(parents=True, exist_ok=True)
     _write_description(path, wanted)
+
+
+def is_claimed(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> bool:
+    """Return whether learner.json in a folder of checkpoints is what `claim` writes there."""
+    try:
+        found = json.loads((directory / DESCRIPTION).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return found == json.loads(json.dumps(_described(plan, evaluation)))
 
 
 def load(
@@ -109,6 +118,10 @@ def _read_state(home: pathlib.Path, like: State) -> State:
         return checkpoint.read(path, like, advice=advice)
     except OSError:
         raise ValueError(f"{path} cannot be read; it must be a saved learner.") from None
+
+
+def _described(plan: Plan, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    return {**description.describe(plan), **evaluation}
 
 
 def _write_description(path: pathlib.Path, described: Mapping[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """Flipped bytes and files cut short: what is read is what was written, or one sentence; no run is lost."""
 
 import pathlib
+import shutil
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -134,25 +135,46 @@ def test_a_runs_description_outlives_damage(
 
 
 def test_a_run_goes_on_where_its_files_are_damaged(
-    whole: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    whole: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Its description, its last state and its lines of metrics, which are neither missing then nor there twice."""
+    """Its descriptions, its last state and its lines of metrics, which are neither missing then nor there twice."""
     with monkeypatch.context() as patch, pytest.raises(Stopped):
         stop_after(2, patch)
         run_train(*TINY, f"--workdir={tmp_path}")
-    for name in ("config.json", "state/2"):
+    for name in ("config.json", "state/2", "state/learner.json"):
         path = tmp_path / name
         path.write_bytes(path.read_bytes()[:100])
     lines = (tmp_path / "metrics.jsonl").read_bytes()
     (tmp_path / "metrics.jsonl").write_bytes(lines + lines[:30])
     with pytest.warns(UserWarning, match="state/2 is damaged .*; the state before it, .* is taken"):
         run_train(*TINY, f"--workdir={tmp_path}")
+    described = tmp_path / "state" / "learner.json"
+    assert f"warning: {described} is damaged, and written anew." in capsys.readouterr().err
+    assert described.read_bytes() == (whole / "state" / "learner.json").read_bytes()
     results = [workdirs.read_results(folder) for folder in (tmp_path, whole)]
     assert_same_bits(*results)
     assert (tmp_path / "metrics.jsonl").read_bytes() == (whole / "metrics.jsonl").read_bytes()
     assert verify._differing(tmp_path, whole) == []
     (tmp_path / "metrics.jsonl").write_bytes(lines + lines[:30])
     assert verify._differing(tmp_path, whole) == ["metrics.jsonl"], "damage of a finished run"
+
+
+def test_a_changed_description_of_the_learner_is_written_anew(
+    whole: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    for name in ("summary.json", "results.npz"):
+        (tmp_path / "run" / name).unlink()
+    path = tmp_path / "run" / "state" / "learner.json"
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b'"eval": "needed"', b'"eval": "nedeed"'))
+    assert path.read_bytes() != before
+    run_train(*TINY, f"--workdir={path.parents[1]}")
+    assert path.read_bytes() == before
+    assert f"warning: {path} is damaged, and written anew." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "\0"])
