@@ -100,7 +100,7 @@ def _run() -> None:
     ]
     runs = list(zip(configs, folders, strict=True))
     if options.DRY_RUN.value:
-        dry_run.show(runs, dataset)
+        dry_run.show(runs, dataset, overwrite=_OVERWRITE.value)
         return
     summaries: list[dict[str, Any]] = []
     pictures: list[pathlib.Path] = []

@@ -79,19 +79,27 @@ def size(config: Config, dataset: ImageDataset | None) -> Size:
     return Size(PROGRAM_BYTES + _num_bytes(benchmark.images), per_run, _STATES * _num_bytes(state))
 
 
-def show(runs: Sequence[tuple[Config, pathlib.Path]], dataset: ImageDataset | None) -> None:
+def show(
+    runs: Sequence[tuple[Config, pathlib.Path]],
+    dataset: ImageDataset | None,
+    *,
+    overwrite: bool = False,
+) -> None:
     """Print what runs would take, each with its work directory.
 
     Args:
         runs: Of one stream of tasks; of several with the same learner the first is probed.
         dataset: The images of all.
+        overwrite: Whether what earlier runs have left would be removed, so that nothing is done yet.
 
     Raises:
         ValueError: A folder holds something else than its run.
     """
-    for config, folder in runs:
-        workdirs.check(folder, config, dataset)
-    ahead = [(config, folder) for config, folder in runs if not workdirs.read_summary(folder)]
+    ahead = list(runs)
+    if not overwrite:
+        for config, folder in runs:
+            workdirs.check(folder, config, dataset)
+        ahead = [(config, folder) for config, folder in runs if not workdirs.read_summary(folder)]
     learners = list(dict.fromkeys(config.learner for config, _ in ahead))
     paces: dict[str, Pace] = {}
     rows = [["learner", "runs", "tasks to learn", "updates", "minutes", "memory", "disk"]]
@@ -100,7 +108,8 @@ def show(runs: Sequence[tuple[Config, pathlib.Path]], dataset: ImageDataset | No
         plan = _plan(config, dataset)
         if config.learner not in paces:
             paces[config.learner] = probe(config, plan, PROBE_SECONDS / len(learners))
-        place, bytes_of = _place(folder), size(config, dataset)
+        place = checkpoint.Place(0) if overwrite else _place(folder)
+        bytes_of = size(config, dataset)
         num_runs, updates = len(config.runs().each()), _updates(config, plan, place)
         takes = _seconds(config, plan, place, updates, paces[config.learner]) / 60
         memory = (bytes_of.fixed + num_runs * bytes_of.per_run) / 2**30

@@ -40,6 +40,9 @@ def test_a_dry_run_says_what_would_run_and_what_is_left_of_it(
     with pytest.raises(SystemExit):
         run_train(*TINY, "--set=memory=7", f"--workdir={workdir}", "--dry_run")
     assert "holds a run that differs in keywords.memory (200, now 7)" in capsys.readouterr().err
+    run_train(*TINY, "--set=memory=7", f"--workdir={workdir}", "--dry_run", "--overwrite")
+    assert "| la_er | 2 | 2 of 2 | 16 |" in capsys.readouterr().out, "nothing of it is done"
+    assert {path: path.read_bytes() for path in workdir.rglob("*") if path.is_file()} == before
 
 
 def test_a_dry_sweep_probes_one_of_its_programs(
