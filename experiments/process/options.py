@@ -46,7 +46,11 @@ CHECKPOINT_MINUTES = flags.DEFINE_float(
     "checkpoint_minutes",
     5.0,
     "How often the state is kept inside tasks, besides at the end of each",
-    lower_bound=0.0,
+)
+flags.register_validator(
+    "checkpoint_minutes",
+    lambda minutes: 0 <= minutes < math.inf,
+    message="it must be a finite number of at least 0.",
 )
 DRY_RUN = flags.DEFINE_bool(
     "dry_run",

@@ -3,6 +3,7 @@
 Dimensions: R runs (seeds, point by point), B batch, C classes.
 """
 
+import math
 import pathlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -148,6 +149,10 @@ def _check(
     checks.integer("eval_batch", eval_batch, 1)
     if on_task is not None and not callable(on_task):
         raise ValueError(f"on_task is {on_task!r}; it must be a function of a Progress, or None.")
+    if checkpoint_seconds is not None and not 0 <= checkpoint_seconds < math.inf:
+        raise ValueError(
+            f"checkpoint_seconds is {checkpoint_seconds}; it must be a finite number of at least 0, or None."
+        )
     if checkpoint_seconds is not None and clock is None:
         raise ValueError(
             f"checkpoint_seconds is {checkpoint_seconds}; clock must be given then, such as "

@@ -4,8 +4,10 @@ import pathlib
 from typing import Any
 
 import pytest
+from absl import flags
 from blobs import FAST, NETWORK, blobs, trained
 from helpers import assert_same_bits
+from running import run_train
 
 from lamaml_jax import checkpoint, la_maml, train, training
 
@@ -43,3 +45,9 @@ def test_a_clock_set_back_changes_no_bit_and_stops_no_checkpoints(
     assert sum(place.batches > 0 for place in kept) >= 3
     assert_same_bits(result.record, trained().record)
     assert_same_bits(result.state, trained().state)
+
+
+@pytest.mark.parametrize("minutes", ["nan", "inf", "-1"])
+def test_states_are_kept_after_a_time_that_comes(minutes: str) -> None:
+    with pytest.raises(flags.Error, match="it must be a finite number of at least 0"):
+        run_train(f"--checkpoint_minutes={minutes}", "--workdir=none")

@@ -8,6 +8,7 @@ import pytest
 from blobs import NETWORK, blobs, lines, squares
 
 from lamaml_jax import Learner, Model, hat, icarl, la_maml, networks, online, parallel, train
+from lamaml_jax.training import Clock
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -74,6 +75,14 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
         (required, {}, "step is not given; required has no default for it"),
         (online, {"devices": []}, "devices is empty"),
         (online, {"checkpoint_seconds": 9.0}, "checkpoint_seconds is 9.0; clock must be given"),
+        *(
+            (
+                online,
+                {"checkpoint_seconds": s, "clock": Clock()},
+                f"checkpoint_seconds is {s}; it must",
+            )
+            for s in (float("nan"), float("inf"), -1.0)
+        ),
         (online, {"on_task": 3}, "on_task is 3; it must be a function"),
         (online, {"loss": "mse", "stream": lines}, "loss is 'mse'; it must be a function"),
         (
