@@ -27,10 +27,10 @@ if __name__ == "__main__":
 import numpy as np
 from absl import app, flags
 
-from experiments.process import console, options
+from experiments.process import console, options, signals
 from experiments.runs import finished, runner, workdirs
 from lamaml_jax import checkpoint
-from lamaml_jax.training import saving
+from lamaml_jax.training import Interrupted, saving
 
 _KILLS = flags.DEFINE_integer(
     "kills", 0, "Make the whole run anew, killed so many times at random instants", lower_bound=0
@@ -56,15 +56,25 @@ def main(argv: Sequence[str]) -> None:
         with tempfile.TemporaryDirectory(prefix="verify_") as made:
             again = pathlib.Path(made) / "run"
             if _KILLS.value:
-                _make_in_pieces(argv, again)
+                _make_in_pieces(again)
             else:
                 _begin_at_the_state_before_the_last(folder, again)
-            runner.run(config, dataset, again)
+            try:
+                runner.run(config, dataset, again)
+            except Interrupted:  # whose state goes with the folder
+                print(
+                    "stopped; nothing of the repetition is kept, and the same command begins it anew.",
+                    file=sys.stderr,
+                )
+                sys.exit(signals.UNFINISHED)
             differing = _differing(folder, again)
     if differing:
         sys.exit(f"not the same: {', '.join(differing)} of {folder} and of its repetition differ.")
     how = f"killed {_KILLS.value} times" if _KILLS.value else "from the state before the last"
-    print(f"The same bits: {folder}, made again {how}.")
+    stateless = (
+        "" if checkpoint.saved(folder / saving.CHECKPOINTS) else "; it has no states to compare"
+    )
+    print(f"The same bits: {folder}, made again {how}{stateless}.")
 
 
 def _begin_at_the_state_before_the_last(folder: pathlib.Path, again: pathlib.Path) -> None:
@@ -72,7 +82,7 @@ def _begin_at_the_state_before_the_last(folder: pathlib.Path, again: pathlib.Pat
     places = checkpoint.saved(states)
     if len(places) < 2:
         raise ValueError(
-            f"{states} holds {len(places)} states; there must be two, so pass --kills=1."
+            f"{states} holds {len(places)} states; it must hold two, or pass --kills=1."
         )
     (again / saving.CHECKPOINTS).mkdir(parents=True)
     for name in ("config.json", f"{saving.CHECKPOINTS}/{saving.DESCRIPTION}"):
@@ -81,8 +91,12 @@ def _begin_at_the_state_before_the_last(folder: pathlib.Path, again: pathlib.Pat
     print(f"going on after {places[-2].stage} tasks and {places[-2].batches} batches")
 
 
-def _make_in_pieces(argv: Sequence[str], again: pathlib.Path) -> None:
-    """Begin the run in processes that are killed, each some time after it has kept a state."""
+def _make_in_pieces(again: pathlib.Path) -> None:
+    """Begin the run in processes that are killed, each some time after it has kept a state.
+
+    Raises:
+        ValueError: One ended by itself before.
+    """
     command = [
         sys.executable,
         str(pathlib.Path(__file__).resolve()),
@@ -92,14 +106,23 @@ def _make_in_pieces(argv: Sequence[str], again: pathlib.Path) -> None:
     states = again / saving.CHECKPOINTS
     for kill in range(1, _KILLS.value + 1):
         before = checkpoint.saved(states)[-1:]
-        process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-        while process.poll() is None and checkpoint.saved(states)[-1:] == before:
-            time.sleep(0.01)
-        time.sleep(random.uniform(0, 1))
-        process.kill()
-        if process.wait() == 0:
+        with tempfile.TemporaryFile("w+", errors="replace") as told:
+            process = subprocess.Popen(command, stderr=told, stdout=subprocess.DEVNULL)
+            try:
+                while process.poll() is None and checkpoint.saved(states)[-1:] == before:
+                    time.sleep(0.01)
+                time.sleep(random.uniform(0, 1))
+            finally:
+                process.kill()
+                status = process.wait()
+            told.seek(0)
+            said = told.read().strip().splitlines()[-1:]
+        if status == 0:
             print(f"the run was finished before it could be killed for the {kill}. time")
             return
+        if status > 0:
+            reason = "".join(said).removeprefix("error: ")
+            raise ValueError(f"the run made again ended by itself with status {status}: {reason}")
         place = (checkpoint.saved(states) or [checkpoint.Place(0)])[-1]
         print(f"killed after {place.stage} tasks and {place.batches} batches")
 
@@ -109,12 +132,14 @@ def _differing(folder: pathlib.Path, again: pathlib.Path) -> list[str]:
     found, expected = (workdirs.read_results(of) for of in (again, folder))
     names = [n for n in {**expected, **found} if not _same(expected.get(n), found.get(n))]
     lines = [(of / "metrics.jsonl").read_bytes() for of in (folder, again)]
+    names += ["metrics.jsonl"] if lines[0] != lines[1] else []
     states = []
+    if not checkpoint.saved(folder / saving.CHECKPOINTS):
+        return names
     for of in (folder, again):
         last = checkpoint.saved(of / saving.CHECKPOINTS)[-1]
         arrays = saving.read_arrays(of / saving.CHECKPOINTS / last.name)
         states.append({n: a for n, a in arrays.items() if n.startswith("['state']")})
-    names += ["metrics.jsonl"] if lines[0] != lines[1] else []
     return names + [n for n in states[0] if not _same(states[0][n], states[1].get(n))]
 
 
