@@ -16,6 +16,7 @@ from experiments.cluster.units import Unit
 from experiments.runs import descriptions, runner, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import Progress, checkpoint, training
+from lamaml_jax.checkpoint import Place
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import write_whole
 from lamaml_jax.training.recording import Record
@@ -92,16 +93,26 @@ def _learnt(parts: Sequence[Unit]) -> tuple[tuple[str, ...], int]:
 
 
 def _merge_states(config: Config, folder: pathlib.Path, states: Sequence[pathlib.Path]) -> None:
-    """Join the last states of all units; one that ended early, its runs having diverged, gives its last to each."""
+    """Join the states of all units at the last place, and at the one before where all have it."""
     description = json.loads((states[0] / DESCRIPTION).read_bytes())
     runs = {"seeds": list(config.seeds), "points": [dict(point) for point in config.points]}
     workdirs.write_json(folder / DESCRIPTION, description | runs)
     saved = [checkpoint.saved(state) for state in states]
     for place in max(saved, key=lambda places: places[-1:]):
-        chosen = [place if place in places else places[-1] for places in saved]
-        arrays = [read_arrays(s / p.name) for s, p in zip(states, chosen, strict=True)]
+        chosen = [_chosen(place, places) for places in saved]
+        if None in chosen:
+            continue
+        arrays = [read_arrays(s / p.name) for s, p in zip(states, chosen, strict=True) if p]
         with write_whole(folder / place.name) as file:
             np.savez(file, allow_pickle=False, **_joined(arrays))
+
+
+def _chosen(place: Place, places: Sequence[Place]) -> Place | None:
+    """Return which of a unit's states is part of the whole's at a place, or None.
+
+    A unit whose runs all diverged ends before the others, and is from then on what it was in the end.
+    """
+    return place if place in places else places[-1] if places[-1] < place else None
 
 
 def _joined(arrays: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:

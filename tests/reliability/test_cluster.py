@@ -18,6 +18,7 @@ from experiments.runs import locks, runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.sweeps.plan import plan
+from lamaml_jax import checkpoint
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.training import saving
 
@@ -102,6 +103,21 @@ def test_merged_units_are_the_files_of_one_machine(
         for name in whole_runs:
             np.testing.assert_array_equal(found[name][:2], wanted[name][:2], err_msg=name)
             assert found[name].shape == wanted[name].shape
+
+
+def test_a_state_that_not_all_units_have_is_not_merged(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    """It would be of several places at once, and going on from it would give other results."""
+    config = swept(mnist, 0.1)
+    parts = units.divide(config, tmp_path, 1, 2)
+    with keeping_programs():
+        for part, minutes in zip(parts, (0.0, 5.0), strict=True):
+            runner.run(part.config, mnist, part.folder, checkpoint_minutes=minutes)
+    saved = [checkpoint.saved(part.folder / "state") for part in parts]
+    assert saved == [[(1, 1), (2, 0)], [(1, 0), (2, 0)]]
+    merging.merge(config, mnist, tmp_path, parts)
+    assert checkpoint.saved(tmp_path / "state") == [(2, 0)]
 
 
 def test_a_unit_waits_for_a_process_that_is_about_to_end(
