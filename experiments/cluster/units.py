@@ -13,6 +13,7 @@ from typing import NamedTuple
 from experiments.runs import workdirs
 from experiments.runs.config import Config
 from lamaml_jax import checkpoint
+from lamaml_jax.checkpoint import Place
 from lamaml_jax.training.saving import CHECKPOINTS
 
 FOLDER = workdirs.CLUSTER
@@ -37,12 +38,11 @@ class Unit(NamedTuple):
     num_runs: int
     stages: int
 
-    def done(self) -> int:
-        """Return how many tasks the files say are learnt."""
+    def place(self) -> Place:
+        """Return how far the files say it is; one that ended early, as its runs diverged, is at the end."""
         if workdirs.is_finished(self.folder):
-            return self.stages
-        places = checkpoint.saved(self.folder / CHECKPOINTS)
-        return places[-1].stage if places else 0
+            return Place(self.stages)
+        return (checkpoint.saved(self.folder / CHECKPOINTS) or [Place(0)])[-1]
 
 
 def divide(config: Config, folder: pathlib.Path, unit_runs: int, stages: int) -> list[Unit]:

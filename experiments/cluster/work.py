@@ -14,10 +14,11 @@ from experiments.cluster.units import Unit
 from experiments.cluster.worker import Outcome
 from experiments.process import options, signals
 from experiments.runs import catalogue, workdirs
+from lamaml_jax.checkpoint import Place
 from lamaml_jax.datasets import ImageDataset
 
 TRIES = 4
-"""How often in a row a unit may end with no more tasks learnt than before, until it is given up."""
+"""How often in a row a unit may end no further on than before, until it is given up."""
 
 _POLL_SECONDS = 1.0
 _STOP_SECONDS = 120.0
@@ -47,7 +48,7 @@ def perform(ray: Any, need: Need, units: Sequence[Unit], dataset: ImageDataset |
         return remote.remote(_order(unit, need), data)
 
     at_work = {begin(unit): unit for unit in units if not workdirs.is_finished(unit.folder)}
-    before: dict[str, tuple[int, int]] = {}
+    before: dict[str, tuple[Place, int]] = {}
     failed: list[str] = []
     names = dict.fromkeys(catalogue.short(unit.config.learner) for unit in units)
     with (
@@ -65,19 +66,35 @@ def perform(ray: Any, need: Need, units: Sequence[Unit], dataset: ImageDataset |
                 outcome = _outcome(ray, reference)
                 if outcome.kind == "done":
                     continue
-                key, done = str(unit.folder), unit.done()
-                last, tries = before.get(key, (-1, 0))
-                tries = 1 if done > last else tries + 1
-                before[key] = done, tries
+                key = str(unit.folder)
+                place, tries = before[key] = ended_at(unit.place(), before.get(key))
                 if outcome.kind == "refused" or tries >= TRIES:
                     failed.append(_why(unit, outcome, need))
                     continue
                 bar.write(
-                    f"{unit.folder}: {outcome.sentence}; it goes on after {done} tasks.",
+                    f"{unit.folder}: {outcome.sentence}; it goes on after {_in_words(place)}.",
                     file=sys.stderr,
                 )
                 at_work[begin(unit)] = unit
     return failed
+
+
+def ended_at(place: Place, before: tuple[Place, int] | None) -> tuple[Place, int]:
+    """Count how often in a row a unit has ended no further on, this time included.
+
+    Args:
+        place: Where it ended, which may be inside a task.
+        before: What this has returned the time before, if there was one.
+
+    Returns:
+        The place, and how often.
+    """
+    return place, 1 if before is None or place > before[0] else before[1] + 1
+
+
+def _in_words(place: Place) -> str:
+    batches = f" and {place.batches} batches of the next" if place.batches else ""
+    return f"{place.stage} tasks{batches}"
 
 
 def _order(unit: Unit, need: Need) -> worker.Order:
@@ -124,7 +141,7 @@ def _why(unit: Unit, outcome: Outcome, need: Need) -> str:
 
 def _show(bar: tqdm, units: Sequence[Unit], at_work: int) -> None:
     """Show how many tasks of all units are learnt; a unit that ended early, as its runs diverged, counts whole."""
-    bar.n = sum(unit.done() for unit in units)
+    bar.n = sum(unit.place().stage for unit in units)
     bar.set_postfix_str(f"{len(units) - at_work} of {len(units)} units ended", refresh=False)
     bar.refresh()
 
@@ -134,7 +151,7 @@ def _stop(ray: Any, references: list[Any], units: Sequence[Unit]) -> None:
     for reference in references:
         ray.cancel(reference)
     ray.wait(references, num_returns=len(references), timeout=_STOP_SECONDS)
-    done = sum(unit.done() for unit in units)
+    done = sum(unit.place().stage for unit in units)
     print(
         f"stopped after {done} of {sum(unit.stages for unit in units)} tasks of all units, whose states are kept; the "
         "same command goes on.",

@@ -13,7 +13,7 @@ import pytest
 from running import keeping_programs, run_script, run_train
 
 from experiments import sweep
-from experiments.cluster import merging, units, worker
+from experiments.cluster import merging, units, work, worker
 from experiments.runs import locks, runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
@@ -84,7 +84,7 @@ def test_merged_units_are_the_files_of_one_machine(
     with keeping_programs():
         for part in parts:
             runner.run(part.config, mnist, part.folder)
-            assert part.done() == part.stages
+            assert part.place() == (part.stages, 0)
     merging.merge(config, mnist, tmp_path, parts)
     names = {str(path.relative_to(expected)) for path in expected.rglob("*") if path.is_file()}
     there = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -134,6 +134,18 @@ def test_a_unit_waits_for_a_process_that_is_about_to_end(
         begun = time.monotonic()
         worker.wait_for(tmp_path, locks)
         assert time.monotonic() - begun > 0.4
+
+
+def test_only_tries_that_come_no_further_count(mnist: ImageDataset, tmp_path: pathlib.Path) -> None:
+    """A task may take longer than machines live."""
+    unit = units.Unit(swept(mnist, 0.1), tmp_path, 2, 2)
+    counts, before = [], None
+    for place in (None, (0, 10), (0, 10), (0, 20), (1, 0), (1, 0), (1, 0)):
+        if place is not None:
+            checkpoint.save(tmp_path / "state", checkpoint.Place(*place), {"a": np.zeros(1)})
+        before = work.ended_at(unit.place(), before)
+        counts.append(before[1])
+    assert counts == [1, 1, 2, 1, 1, 2, 3]
 
 
 # What is refused.
