@@ -2,8 +2,9 @@
 
 import dataclasses
 import os
+import pathlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -41,11 +42,11 @@ def perform(ray: Any, need: Need, units: Sequence[Unit], dataset: ImageDataset |
     """
     # Ray's own retries have no end where memory is short, and tell nothing.
     takes = {"num_cpus": need.cpus, "num_gpus": need.gpus, "max_calls": 1, "max_retries": 0}
-    remote = ray.remote(**takes)(worker.run)
+    remote = ray.remote(**takes)(_run_from(str(pathlib.Path(__file__).parents[2])))
     data = [] if dataset is None else [ray.put(dataset)]
 
     def begin(unit: Unit) -> Any:
-        return remote.remote(_order(unit, need), data)
+        return remote.remote(_order(unit, need)._asdict(), data)
 
     at_work = {begin(unit): unit for unit in units if not workdirs.is_finished(unit.folder)}
     before: dict[str, tuple[Place, int]] = {}
@@ -63,7 +64,7 @@ def perform(ray: Any, need: Need, units: Sequence[Unit], dataset: ImageDataset |
                 _stop(ray, list(at_work), units)
             for reference in ended:
                 unit = at_work.pop(reference)
-                outcome = _outcome(ray, reference)
+                outcome = _outcome(ray, reference, unit)
                 if outcome.kind == "done":
                     continue
                 key = str(unit.folder)
@@ -110,12 +111,31 @@ def _order(unit: Unit, need: Need) -> worker.Order:
     )
 
 
-def _outcome(ray: Any, reference: Any) -> Outcome:
-    """Return how a unit ended, also where its process could not say so; what is a mistake of the program is raised."""
+def _run_from(root: str) -> Callable[[dict[str, Any], list[Any]], Any]:
+    """Return `worker.run` for a process that knows the modules of the checkout only once it is told where that is."""
+
+    # Ray sends a function within a function as it is, and others by the names of modules, which are not found yet.
+    def run(order: dict[str, Any], data: list[Any]) -> Any:
+        import sys
+
+        if root not in sys.path:
+            sys.path.insert(0, root)
+        from experiments.cluster import worker
+
+        return worker.run(worker.Order(**order), data)
+
+    return run
+
+
+def _outcome(ray: Any, reference: Any, unit: Unit) -> Outcome:
+    """Return how a unit ended, also where its process could not say so."""
     try:
         return ray.get(reference)
-    except ray.exceptions.RayTaskError:
-        raise
+    except ray.exceptions.RayTaskError as error:
+        reason = (str(error.cause).strip() or "no reason is given").splitlines()[0]
+        return Outcome(
+            "refused", f"unit {unit.folder} failed: {type(error.cause).__name__}: {reason}"
+        )
     except ray.exceptions.OutOfMemoryError:
         return Outcome("memory", "Ray ended it, as its machine ran out of memory")
     except ray.exceptions.NodeDiedError:

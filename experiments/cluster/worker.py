@@ -5,7 +5,6 @@ Nothing here imports JAX before the worker's process is set up for its unit; a p
 
 import os
 import pathlib
-import sys
 import time
 from typing import Any, NamedTuple
 
@@ -28,7 +27,7 @@ class Order(NamedTuple):
         gpus: That are its own.
         checkpoint_minutes: How often its state is kept.
         environment: Variables that change numbers, or say where compiled programs are kept.
-        directory: Where relative paths begin, and modules.
+        directory: Where relative paths begin.
     """
 
     settings: dict[str, Any]
@@ -103,9 +102,6 @@ def _set_up(order: Order) -> None:
     os.environ["MPLBACKEND"] = "agg"
     if os.path.isdir(order.directory):
         os.chdir(order.directory)
-    root = str(pathlib.Path(__file__).parents[2])
-    if root not in sys.path:
-        sys.path.insert(0, root)
 
 
 def wait_for(folder: pathlib.Path, locks: Any) -> None:

@@ -149,6 +149,40 @@ def test_other_scripts_on_local_workers_are_those_without(
     assert_same(there, here)
 
 
+OWN = """
+import os
+import numpy as np
+from lamaml_jax import online, streams
+
+def blobs():
+    rng, labels = np.random.default_rng(0), np.arange(60) % 3
+    tasks = [(rng.normal(size=(60, 5)), labels)]
+    return streams.from_arrays(tasks, tasks)
+
+def wrong(model, setting, *, lr: float):
+    if os.environ.get("RAY_RAYLET_PID"):  # in a worker
+        raise KeyError("a mistake")
+    return online(model, setting, lr=lr)
+"""
+
+
+def test_a_script_by_its_path_has_its_modules_and_a_mistake_is_one_sentence(
+    environment: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    """Started in another folder; what is not mistaken ends first."""
+    (tmp_path / "own.py").write_text(OWN)
+    flags = ["--benchmark=own.py:blobs", "--learner=own.py:wrong,online", "--set=lr=0.1"]
+    flags += ["--num_seeds=1", "--cluster=local", "--unit_cpus=1", "--workdir=run"]
+    command = [sys.executable, str(ROOT / "experiments" / "train.py"), *flags]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
+    )
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert last == "error: unit run/wrong/cluster/0000 failed: KeyError: 'a mistake'"
+    assert (tmp_path / "run" / "online" / "cluster" / "0000" / "summary.json").exists()
+
+
 def test_a_node_that_is_killed_loses_nothing(
     long: pathlib.Path, environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
