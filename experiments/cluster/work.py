@@ -4,7 +4,7 @@ import dataclasses
 import os
 import pathlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tqdm import tqdm
@@ -61,7 +61,7 @@ def perform(ray: Any, need: Need, units: Sequence[Unit], dataset: ImageDataset |
             ended, _ = ray.wait(list(at_work), timeout=_POLL_SECONDS)
             _show(bar, units, len(at_work) - len(ended))
             if should_stop():
-                _stop(ray, list(at_work), units)
+                _stop(ray, at_work, units)
             for reference in ended:
                 unit = at_work.pop(reference)
                 outcome = _outcome(ray, reference, unit)
@@ -166,15 +166,29 @@ def _show(bar: tqdm, units: Sequence[Unit], at_work: int) -> None:
     bar.refresh()
 
 
-def _stop(ray: Any, references: list[Any], units: Sequence[Unit]) -> None:
+def _stop(ray: Any, at_work: Mapping[Any, Unit], units: Sequence[Unit]) -> None:
     """Have the units at work keep their states, and end the process."""
-    for reference in references:
+    for reference in at_work:
         ray.cancel(reference)
-    ray.wait(references, num_returns=len(references), timeout=_STOP_SECONDS)
-    done = sum(unit.place().stage for unit in units)
-    print(
-        f"stopped after {done} of {sum(unit.stages for unit in units)} tasks of all units, whose states are kept; the "
-        "same command goes on.",
-        file=sys.stderr,
-    )
+    ended, late = ray.wait(list(at_work), num_returns=len(at_work), timeout=_STOP_SECONDS)
+    cut = len(late)
+    for reference in ended:
+        try:
+            cut += ray.get(reference).kind not in ("done", "stopped")
+        except ray.exceptions.TaskCancelledError:
+            pass  # before it had begun
+        except ray.exceptions.RayError:
+            cut += 1
+    print(stopped(sum(unit.place().stage for unit in units), units, cut), file=sys.stderr)
     sys.exit(signals.UNFINISHED)
+
+
+def stopped(done: int, units: Sequence[Unit], cut: int) -> str:
+    """Say how far units were when they were stopped, of which so many were cut off and did not keep where they were."""
+    what = f"stopped after {done} of {sum(unit.stages for unit in units)} tasks of all units"
+    if not cut:
+        return f"{what}, whose states are kept; the same command goes on."
+    return (
+        f"{what}, {cut} of which did not keep where they were and go on from an earlier state; the same command goes "
+        "on."
+    )

@@ -6,6 +6,7 @@ Nothing here imports JAX before the worker's process is set up for its unit; a p
 import os
 import pathlib
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 LOCK_SECONDS = 600.0
@@ -44,7 +45,8 @@ class Outcome(NamedTuple):
     """How a unit ended.
 
     Attributes:
-        kind: "done"; "stopped", having kept its state; "memory", of which there was too little; or "refused".
+        kind: "done"; "stopped", having kept its state; "memory", of which there was too little; "failed", which may go
+            better another time; or "refused", which will not.
         sentence: Why.
     """
 
@@ -66,11 +68,10 @@ def run(order: Order, data: list[Any]) -> Outcome:
     from experiments.process import backend
     from experiments.runs import locks, runner, workdirs
     from experiments.runs.config import Config
-    from lamaml_jax.datasets import DatasetError
-    from lamaml_jax.training import Interrupted
 
     folder = pathlib.Path(order.folder)
-    try:
+
+    def go_on() -> None:
         if not order.gpus:
             jax.config.update("jax_platforms", "cpu")
         config = Config(**order.settings)
@@ -80,6 +81,19 @@ def run(order: Order, data: list[Any]) -> Outcome:
         with workdirs.reserve([(config, folder)], dataset):
             minutes = order.checkpoint_minutes
             runner.run(config, dataset, folder, checkpoint_minutes=minutes)
+
+    return outcome_of(go_on)
+
+
+def outcome_of(go_on: Callable[[], None]) -> Outcome:
+    """Return how what `go_on` does ended; what is a mistake of the program is raised."""
+    import jax
+
+    from lamaml_jax.datasets import DatasetError
+    from lamaml_jax.training import Interrupted
+
+    try:
+        go_on()
     except Interrupted:
         return Outcome("stopped")
     except MemoryError as error:
@@ -88,8 +102,10 @@ def run(order: Order, data: list[Any]) -> Outcome:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return Outcome("memory", str(error).splitlines()[0])
-    except (ValueError, OSError, DatasetError) as error:
+    except (ValueError, DatasetError) as error:
         return Outcome("refused", str(error))
+    except OSError as error:  # as a file system has them that is gone for a moment
+        return Outcome("failed", f"it could not read or write ({error})")
     return Outcome("done")
 
 

@@ -136,6 +136,25 @@ def test_a_unit_waits_for_a_process_that_is_about_to_end(
         assert time.monotonic() - begun > 0.4
 
 
+def test_a_unit_whose_file_system_fails_is_tried_again(tmp_path: pathlib.Path) -> None:
+    """What is wrong with the run itself is not."""
+    (tmp_path / "file").touch()
+    outcome = worker.outcome_of(lambda: worker.wait_for(tmp_path / "file" / "unit", locks))
+    assert outcome.kind == "failed" and "Not a directory" in outcome.sentence
+    outcome = worker.outcome_of(lambda: workdirs.read_description(tmp_path) and None)
+    assert outcome.kind == "refused" and "which holds no run" in outcome.sentence
+
+
+def test_states_are_said_to_be_kept_only_where_they_are(
+    mnist: ImageDataset, tmp_path: pathlib.Path
+) -> None:
+    parts = units.divide(swept(mnist, 0.1), tmp_path, 1, 2)
+    assert work.stopped(3, parts, 0) == (
+        "stopped after 3 of 4 tasks of all units, whose states are kept; the same command goes on."
+    )
+    assert "whose states are kept" not in work.stopped(3, parts, 1)
+
+
 def test_only_tries_that_come_no_further_count(mnist: ImageDataset, tmp_path: pathlib.Path) -> None:
     """A task may take longer than machines live."""
     unit = units.Unit(swept(mnist, 0.1), tmp_path, 2, 2)
