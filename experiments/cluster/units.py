@@ -8,9 +8,10 @@ import dataclasses
 import json
 import math
 import pathlib
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
-from experiments.runs import workdirs
+from experiments.runs import descriptions, identity, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import checkpoint
 from lamaml_jax.checkpoint import Place
@@ -92,6 +93,29 @@ def write_division(folder: pathlib.Path, unit_runs: int) -> None:
     workdirs.write_json(folder / FOLDER / DIVISION, {"unit_runs": unit_runs})
 
 
+def check_alike(folder: pathlib.Path, description: Mapping[str, Any]) -> None:
+    """Check that a unit is computed as the other units of its run are that have begun.
+
+    Args:
+        folder: The unit's.
+        description: What its config.json is to say.
+
+    Raises:
+        ValueError: Versions, what changes numbers, or kinds of devices differ; which ones.
+    """
+    wanted = _surroundings(description)
+    for other in folders(folder.parents[1]):
+        found = descriptions.read(other / descriptions.NAMES[0])
+        if found is None or other == folder:
+            continue
+        if differing := list(identity.differing(_surroundings(found), wanted)):
+            names = ", ".join(f"{name} ({there}, here {here})" for name, there, here in differing)
+            raise ValueError(
+                f"unit {folder} cannot go with {other}, which was computed with other {names}; compute all units of a "
+                "run alike, or pass --overwrite or a new folder to begin anew."
+            )
+
+
 def folders(folder: pathlib.Path) -> list[pathlib.Path]:
     """Return the work directories of all units that are there."""
     return sorted(path for path in (folder / FOLDER).glob("[0-9]*") if path.is_dir())
@@ -110,3 +134,9 @@ def _even(number: int, most: int) -> list[slice]:
     parts = math.ceil(number / most)
     bounds = [i * number // parts for i in range(parts + 1)]
     return [slice(*pair) for pair in zip(bounds, bounds[1:], strict=False)]
+
+
+def _surroundings(description: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what changes the bits of all units; how many devices one has may change."""
+    found = {name: description.get(name, {}) for name in ("numerics", "versions", "flags")}
+    return {**found, "device": str(description.get("device")).rpartition(" x ")[2]}

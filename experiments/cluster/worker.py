@@ -65,8 +65,9 @@ def run(order: Order, data: list[Any]) -> Outcome:
     import jax
     import ray
 
+    from experiments.cluster import units
     from experiments.process import backend
-    from experiments.runs import locks, runner, workdirs
+    from experiments.runs import identity, locks, runner, workdirs
     from experiments.runs.config import Config
 
     folder = pathlib.Path(order.folder)
@@ -79,6 +80,7 @@ def run(order: Order, data: list[Any]) -> Outcome:
         dataset = ray.get(data[0]) if data else None
         wait_for(folder, locks)
         with workdirs.reserve([(config, folder)], dataset):
+            units.check_alike(folder, identity.describe(config, dataset))
             minutes = order.checkpoint_minutes
             runner.run(config, dataset, folder, checkpoint_minutes=minutes)
 

@@ -14,7 +14,7 @@ from running import keeping_programs, run_script, run_train
 
 from experiments import sweep
 from experiments.cluster import merging, units, work, worker
-from experiments.runs import locks, runner, workdirs
+from experiments.runs import identity, locks, runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.sweeps.plan import plan
@@ -168,6 +168,20 @@ def test_only_tries_that_come_no_further_count(mnist: ImageDataset, tmp_path: pa
 
 
 # What is refused.
+
+
+def test_units_of_a_run_are_computed_alike(mnist: ImageDataset, tmp_path: pathlib.Path) -> None:
+    """How many devices each has may differ."""
+    first, second = units.divide(swept(mnist, 0.1), tmp_path, 1, 2)
+    workdirs.claim(first.folder, first.config, mnist)
+    here = identity.describe(second.config, mnist)
+    units.check_alike(second.folder, here)
+    _, _, device = here["device"].partition(" x ")
+    units.check_alike(second.folder, here | {"device": f"17 x {device}"})
+    for name, other in (("versions", here["versions"] | {"jax": "0.1"}), ("device", "1 x TPU")):
+        with pytest.raises(ValueError, match=rf"cannot go with .*0000.* other {name}.*here"):
+            units.check_alike(second.folder, here | {name: other})
+    units.check_alike(first.folder, here | {"versions": {}})
 
 
 @pytest.mark.parametrize(
