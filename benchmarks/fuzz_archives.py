@@ -12,14 +12,16 @@ import contextlib
 import gzip
 import io
 import itertools
+import os
 import pathlib
 import pickle
+import shutil
 import sys
 import tarfile
 import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NoReturn
 
 import atheris
 import numpy as np
@@ -42,7 +44,18 @@ PATH = FOLDER / "input"
 
 
 def main() -> None:
-    """Run libFuzzer."""
+    """Run libFuzzer in a process of its own, which it ends as it likes, and remove what the readers were given."""
+    process = os.fork()
+    if not process:
+        _fuzz()
+    try:
+        _, status = os.waitpid(process, 0)
+    finally:
+        shutil.rmtree(FOLDER)
+    sys.exit(os.waitstatus_to_exitcode(status))
+
+
+def _fuzz() -> NoReturn:
     target, *options = sys.argv[1:]
     read, seeds = TARGETS[target]
     corpus = FOLDER / "corpus"
@@ -56,6 +69,7 @@ def main() -> None:
     defaults = ["-timeout=20", "-rss_limit_mb=2048", "-max_len=20000"]
     atheris.Setup([sys.argv[0], *folders, *defaults, *flags], lambda data: _refusing(read, data))
     atheris.Fuzz()
+    os._exit(0)
 
 
 def _refusing(read: Callable[[bytes], None], data: bytes) -> None:

@@ -124,6 +124,71 @@ def test_a_pickle_cannot_claim_an_array_without_content(cifar: Original, tmp_pat
     assert_refused(cifar, tmp_path, archive, "expected test to hold images of 3072 bytes")
 
 
+@pytest.mark.parametrize("key", [b"data", b"fine_labels", b"coarse_labels"])
+def test_a_pickle_cannot_leave_an_array_unmade(cifar: Original, tmp_path: Path, key: bytes) -> None:
+    array = b"cnumpy.core.multiarray\n_reconstruct\n)\x81"  # only allocated
+    values = {
+        b"data": array,
+        b"fine_labels": b"]K\x00a",
+        b"coarse_labels": b"]K\x00a",
+        key: array,
+    }
+    items = b"".join(b"C" + bytes([len(name)]) + name + value for name, value in values.items())
+    test = b"\x80\x03}(" + items + b"u."
+    archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
+    assert_refused(cifar, tmp_path, archive, "expected test to hold images of 3072 bytes")
+
+
+@pytest.mark.parametrize("key", [b"data", b"fine_labels", b"coarse_labels"])
+def test_lists_that_share_their_items_are_not_expanded(
+    cifar: Original, tmp_path: Path, key: bytes
+) -> None:
+    """A few hundred bytes that numpy would make an array of 27 million numbers of."""
+    shared = [[[0] * 300] * 300] * 300
+    test = cifar.members[f"{CIFAR}/test"] | {key: shared}
+    archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
+    message = "expected test to hold a dict of arrays data, fine_labels and coarse_labels, the labels also as"
+    assert _peak(lambda: assert_refused(cifar, tmp_path, archive, message)) < 64 * MIB
+
+
+@pytest.mark.parametrize("labels", [[0] * 50_001, [True] * 30, [2**70] * 30], ids=len)
+def test_only_a_list_of_so_many_integers_is_one_of_labels(
+    cifar: Original, tmp_path: Path, labels: list[int]
+) -> None:
+    test = cifar.members[f"{CIFAR}/test"] | {b"fine_labels": labels}
+    archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
+    message = "expected test to hold a dict of arrays data, fine_labels and coarse_labels, the labels also as"
+    assert_refused(cifar, tmp_path, archive, message)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        b")" + b"\x85" * 900_000,  # deeper than the stack of the machine
+        b"(" + b"K\x00" * 100 + b"t" + (b"q\x00" + b"(" + b"h\x00" * 100 + b"t") * 8,
+    ],
+    ids=["deep", "shared"],
+)
+def test_tuples_are_never_hashed_for_ever(cifar: Original, tmp_path: Path, key: bytes) -> None:
+    """As the key of a dict either would end the process, or never end."""
+    test = b"\x80\x02}" + key + b"K\x00s."
+    archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
+    message = "expected test to be a pickle of .*, found: a tuple that describes no array$"
+    assert_refused(cifar, tmp_path, archive, message)
+
+
+def test_a_message_never_shows_lists_that_share_their_items(
+    cifar: Original, tmp_path: Path
+) -> None:
+    lists = b"]q\x000" + b"".join(
+        b"](" + (b"h" + bytes([n])) * 100 + b"eq" + bytes([n + 1]) + b"0" for n in range(6)
+    )
+    test = b"\x80\x02" + lists + b"c_codecs\nencode\nX\x01\x00\x00\x00ah\x06\x86R."
+    archive = cifar.write(tmp_path / "manual", cifar.members | {f"{CIFAR}/test": test})
+    message = "expected test to be a pickle .*, found: a text in another encoding than latin1$"
+    assert_refused(cifar, tmp_path, archive, message)
+
+
 @pytest.mark.parametrize(
     "state",
     [(3, "|", None, -1, -1, 0), (3, "|", None, ("a",), {"a": 1}, 9, -1, 0), (3,), None, 5],

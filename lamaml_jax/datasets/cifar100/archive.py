@@ -9,6 +9,7 @@ import pickle
 import pickletools
 import re
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,6 +26,7 @@ _MOST_IMAGES = 50_000  # per split
 # A pickle may write a byte of an image as two, and takes a few steps for the name and the labels of each.
 _MOST_BYTES = 2 * 3 * SIDE**2 * _MOST_IMAGES
 _MOST_STEPS = 20 * _MOST_IMAGES
+_MOST_IN_TUPLE = 10
 
 
 class Split(NamedTuple):
@@ -77,12 +79,18 @@ def _split(path: Path, name: str, content: bytes) -> Split:
         # Python 2 wrote the original, whose keys are bytes.
         values = _Unpickler(io.BytesIO(content), encoding="bytes").load()
     where = f"{path}: expected {name} to hold"
-    keys = (b"data", b"fine_labels", b"coarse_labels")
     try:
-        data, labels, superclasses = (_values(values[key]) for key in keys)
-    except (LookupError, TypeError, ValueError):  # no dict, a key missing, lists of unequal lengths
+        data = _values(values[b"data"])
+        labels, superclasses = (_labels(values[key]) for key in (b"fine_labels", b"coarse_labels"))
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        OverflowError,
+    ):  # no dict, a key missing, a list of lists
         raise DatasetError(
-            f"{where} a dict of arrays data, fine_labels and coarse_labels"
+            f"{where} a dict of arrays data, fine_labels and coarse_labels, the labels also as flat lists of at most "
+            f"{_MOST_IMAGES} integers"
         ) from None
     is_one_per_label = data.shape == (labels.size, 3 * SIDE**2) and labels.ndim == 1
     if data.dtype != np.uint8 or not is_one_per_label or not labels.size:
@@ -99,7 +107,18 @@ def _split(path: Path, name: str, content: bytes) -> Split:
 
 
 def _values(found: Any) -> npt.NDArray[Any]:
-    return found.values if isinstance(found, _Array) else np.asarray(found)
+    if not isinstance(found, _Array):
+        raise TypeError("no array")
+    return found.values
+
+
+def _labels(found: Any) -> npt.NDArray[Any]:
+    """Return an array, or a flat list of numbers as one; a list of lists may be larger than any memory."""
+    if type(found) is not list:
+        return _values(found)
+    if len(found) > _MOST_IMAGES or any(type(label) is not int for label in found):
+        raise TypeError("no list of labels")
+    return np.asarray(found, np.int64)
 
 
 def _check_steps(content: bytes) -> None:
@@ -127,8 +146,10 @@ class _Kind:
 class _Array:
     """An array as a pickle describes it, of which only what it holds counts, and not how large it asks to be."""
 
+    values: npt.NDArray[Any] = np.empty(0, np.uint8)
+
     def __init__(self, *whatever: object) -> None:
-        self.values: npt.NDArray[Any] = np.empty(0, np.uint8)
+        pass  # how large an array it asks for
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, shape, kind, is_fortran, content = state
@@ -140,8 +161,8 @@ class _Array:
 
 def _latin(text: str, encoding: str) -> bytes:
     """Return the bytes that newer versions of Python write as a text into a pickle for older ones."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"a text in {encoding!r:.20}")
+    if type(encoding) is not str or encoding != "latin1":
+        raise pickle.UnpicklingError("a text in another encoding than latin1")
     return text.encode("latin1")
 
 
@@ -155,8 +176,26 @@ _ADMITTED = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Finds only what an array is rebuilt from."""
+def _shallow(load: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Refuse tuples unlike those that describe an array: hashing nested ones may never end, or end the process."""
+
+    def checked(unpickler: Any) -> None:
+        load(unpickler)
+        made = unpickler.stack[-1]
+        inner = [item for values in made if type(values) is tuple for item in values]
+        if len(made) > _MOST_IN_TUPLE or any(type(item) is tuple for item in inner):
+            raise pickle.UnpicklingError("a tuple that describes no array")
+
+    return checked
+
+
+class _Unpickler(pickle._Unpickler):
+    """Finds only what an array is rebuilt from; the one in Python, as what the one in C makes cannot be looked at."""
+
+    _TUPLES = (pickle.TUPLE, pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3)
+    dispatch = pickle._Unpickler.dispatch | {
+        step[0]: _shallow(pickle._Unpickler.dispatch[step[0]]) for step in _TUPLES
+    }
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
