@@ -1,7 +1,10 @@
 """Flipped bytes and files cut short: what is read is what was written, or one sentence; no run is lost."""
 
+import io
 import pathlib
 import shutil
+import tracemalloc
+import zipfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -71,6 +74,35 @@ def test_arrays_are_read_as_they_were_written_or_not_at_all(
         path.write_bytes(damaged)
         number += refused(read, ValueError)
     assert number > 1.5 * len(content)  # dates and the like are read by nobody
+
+
+@pytest.mark.parametrize(
+    ("packing", "megabytes", "message"),
+    [
+        (zipfile.ZIP_DEFLATED, 300, r"[0-9]+ bytes that unpack to more than 268435456"),
+        (zipfile.ZIP_LZMA, 1, "packed as NumPy does not"),
+    ],
+)
+def test_a_small_file_is_not_unpacked_without_bound(
+    packing: int, megabytes: int, message: str, tmp_path: pathlib.Path
+) -> None:
+    path, header = tmp_path / "arrays.npz", io.BytesIO()
+    size = megabytes * 2**20
+    kind = {"descr": "|u1", "fortran_order": False, "shape": (size,)}
+    np.lib.format.write_array_header_1_0(header, kind)
+    with (
+        zipfile.ZipFile(path, "w", packing, compresslevel=1) as archive,
+        archive.open("zeros.npy", "w") as member,
+    ):
+        for content in (header.getvalue(), *[bytes(2**20)] * megabytes):
+            member.write(content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=rf"^{path} is damaged \({message}\)$"):
+            read_npz(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**23
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.usefixtures("offline")
