@@ -107,22 +107,13 @@ def test_a_state_that_cannot_be_kept_costs_none_of_those_before(
 
 
 def test_results_that_cannot_be_written_are_written_by_the_same_command(
-    tmp_path: pathlib.Path,
-    disk: pathlib.Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    disk: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And where the folder is removed after the first task, all of it is there in the end."""
-    write_results, write_metrics = workdirs.write_results, workdirs.write_metrics
+    write_results = workdirs.write_results
 
     def on_a_full_disk(*arguments: Any) -> None:
         with full(disk):
             write_results(*arguments)
-
-    def then_removed(workdir: pathlib.Path, progress: Any) -> None:
-        write_metrics(workdir, progress)
-        if progress.done == 1:
-            shutil.rmtree(workdir)
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         patch.setattr(workdirs, "write_results", on_a_full_disk)
@@ -142,17 +133,31 @@ def test_results_that_cannot_be_written_are_written_by_the_same_command(
     run_train(*TINY, f"--workdir={disk / 'run'}")
     with read_only(disk):
         run_train(*TINY, f"--workdir={disk / 'run'}")  # which only shows what is there
+
+
+def test_a_folder_that_is_removed_after_the_first_task_is_whole_in_the_end(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_metrics = workdirs.write_metrics
+
+    def then_removed(workdir: pathlib.Path, progress: Any) -> None:
+        write_metrics(workdir, progress)
+        if progress.done == 1:
+            shutil.rmtree(workdir)
+
+    whole, removed = tmp_path / "whole", tmp_path / "removed"
+    run_train(*TINY, f"--workdir={whole}")
     capsys.readouterr()
     with monkeypatch.context() as patch:
         patch.setattr(workdirs, "write_metrics", then_removed)
-        run_train(*TINY, f"--workdir={tmp_path / 'removed'}")
+        run_train(*TINY, f"--workdir={removed}")
     assert (
         "removed was removed while its run is at work; it is made anew" in capsys.readouterr().err
     )
-    names = [{p.name for p in folder.rglob("*")} for folder in (disk / "run", tmp_path / "removed")]
+    names = [{str(p.relative_to(run)) for p in run.rglob("*")} for run in (whole, removed)]
     assert names[0] == names[1]
     for name in ("metrics.jsonl", "results.npz", "config.json", "state/learner.json"):
-        assert (disk / "run" / name).read_bytes() == (tmp_path / "removed" / name).read_bytes()
+        assert (whole / name).read_bytes() == (removed / name).read_bytes()
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(
