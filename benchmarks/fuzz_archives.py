@@ -16,6 +16,7 @@ import os
 import pathlib
 import pickle
 import shutil
+import signal
 import sys
 import tarfile
 import tempfile
@@ -48,6 +49,7 @@ def main() -> None:
     process = os.fork()
     if not process:
         _fuzz()
+    signal.signal(signal.SIGTERM, lambda *_: os.kill(process, signal.SIGTERM))
     try:
         _, status = os.waitpid(process, 0)
     finally:
