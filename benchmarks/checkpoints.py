@@ -1,5 +1,7 @@
 """Measure what keeping states has cost a finished run: each as large as its last one, on the disk where it is.
 
+The arrays are on the host; copying them from the devices, which a run does first, is left out.
+
 python -m benchmarks.checkpoints RUN
 """
 

@@ -54,6 +54,10 @@ class Unreadable:
             r"train_tasks\[0\] has inputs that are not finite",
         ),
         (
+            (GOOD, [(X - [0, 0, np.inf], Y)]),
+            r"test_tasks\[0\] has inputs that are not finite",
+        ),
+        (
             (GOOD, [(X, np.array([0.0, 1, np.inf, 0]))]),
             r"test_tasks\[0\] has labels that are not finite",
         ),
