@@ -66,7 +66,7 @@ class Progress(NamedTuple):
 
 
 OnTask: TypeAlias = Callable[[Progress], object]
-"""What to do at each `Progress`; training ends early where it returns True."""
+"""What to do at each `Progress`; training ends early where it returns True, NumPy's and JAX's included."""
 
 
 class Interrupted(Exception):

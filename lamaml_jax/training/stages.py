@@ -141,7 +141,7 @@ class Stages:
         infos = tuple(sorted(program.log.infos))
         done, rows = self.place.stage, self.planned.rows
         progress = Progress(done, rows, infos, self.record, state, probe)
-        return self.hooks.on_task(progress) is True
+        return _is_true(self.hooks.on_task(progress))
 
     def _is_asked_to_stop(self) -> bool:
         return self.hooks.should_stop is not None and self.hooks.should_stop()
@@ -173,6 +173,17 @@ def _evaluated(planned: Plan, eval: Eval, stage: int) -> tuple[int, int]:
         return 0, num_tasks
     # LA takes the task just learnt, FWT the next one, the picture of all tasks' accuracies those seen so far.
     return {"all": (0, num_tasks), "seen": (0, stage + 2), "needed": (stage, stage + 2)}[eval]
+
+
+def _is_true(said: Any) -> bool:
+    """Return whether `on_task` says True, be it Python's, NumPy's or JAX's."""
+    if getattr(said, "dtype", None) != np.dtype(bool):
+        return said is True
+    if said.shape:
+        raise ValueError(
+            f"on_task returns bools of shape {said.shape}; it must return one, such as their all() or any()."
+        )
+    return bool(said)
 
 
 def _timed(parts: Iterator[Part], clock: Clock) -> Iterator[Part]:

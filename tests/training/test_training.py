@@ -24,7 +24,7 @@ from lamaml_jax import (
     train,
     ucb,
 )
-from lamaml_jax.training import Clock, Progress, program
+from lamaml_jax.training import Clock, Progress, program, stages
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -138,12 +138,27 @@ def test_progress_is_told_before_and_after_every_task() -> None:
 
 
 def test_training_stops_where_it_is_told_to() -> None:
-    result = train(online, NETWORK, blobs(), on_task=lambda progress: progress.done == 2)
+    result = train(online, NETWORK, blobs(), on_task=lambda progress: np.int32(progress.done) == 2)
     assert np.isfinite(result.accuracy[:, :3]).all() and np.isnan(result.accuracy[:, 3]).all()
     retained = result.accuracy[0, 2, :2].mean()
     assert result.metrics()["ra"] == pytest.approx(retained)
     assert result.table().endswith("Stopped after 2 of 3.")
     assert "2 of 3 stages" in repr(result) and len(repr(result)) < 500 and len(repr(blobs())) < 200
+
+
+@pytest.mark.parametrize("true", [np.True_, np.array(True), jnp.array(True)])
+def test_training_stops_at_any_librarys_true(true: Any) -> None:
+    assert stages._is_true(true) and not stages._is_true(~true)
+    for said in (None, 1, "yes", np.ones(3), jnp.float32(1)):
+        assert not stages._is_true(said)
+
+
+def test_several_answers_whether_to_stop_are_refused() -> None:
+    def on_task(progress: Progress) -> Any:
+        return progress.record["accuracy"][:, progress.row].mean(axis=1) > 0.9
+
+    with pytest.raises(ValueError, match=r"on_task returns bools of shape \(1,\); it must return"):
+        train(online, NETWORK, blobs(), on_task=on_task)
 
 
 def test_training_goes_on_from_a_result() -> None:
