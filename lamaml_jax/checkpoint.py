@@ -77,13 +77,13 @@ def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[Place, Any] 
         except Damaged as error:
             damaged[place] = error
             continue
-        for other, error in damaged.items():
-            what = str(error).partition(";")[0]
+        for other, said in damaged.items():
+            what = str(said).partition(";")[0]
             warnings.warn(f"{what}; the state before it, {path}, is taken.", stacklevel=2)
             (directory / other.name).replace(directory / (other.name + DAMAGED))
         return place, found
-    for error in damaged.values():
-        raise error
+    for newest in damaged.values():
+        raise newest
     return None
 
 

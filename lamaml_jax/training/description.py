@@ -13,8 +13,9 @@ import numpy as np
 from lamaml_jax import hyper, networks
 from lamaml_jax.learners import LEARNERS
 from lamaml_jax.streams import Benchmark, Stream
+from lamaml_jax.streams.benchmark import Inputs
 from lamaml_jax.streams.parts.inputs import PLAIN_INPUTS
-from lamaml_jax.training.fitting import batch_of_shapes, example
+from lamaml_jax.training.fitting import batch_of_shapes, check_kinds, check_targets, example
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.runs import Factory, Runs
 from lamaml_jax.types import Batch, Loss, Model, Setting
@@ -30,7 +31,7 @@ NAMES = (
 def describe(plan: Plan) -> dict[str, Any]:
     """Return what learner.json holds."""
     stream, runs, setting = plan.stream, plan.runs, plan.stream.setting
-    shapes, images = example(stream), stream.images
+    shapes = example(stream)
     functions = [name for name, value in plan.static.items() if not _is_plain(value)]
     described = {
         "format": FORMAT,
@@ -43,11 +44,7 @@ def describe(plan: Plan) -> dict[str, Any]:
             "class_mask": np.asarray(setting.class_mask).astype(int).tolist(),
             "loss": setting.loss is not None,
         },
-        "inputs": {
-            "shape": list(images.shape[1:]),
-            "dtype": images.dtype.name,
-            "transformed": stream.inputs is not PLAIN_INPUTS,
-        },
+        "inputs": _inputs(stream),
         **_fingerprints(plan, shapes),
         "example": {
             n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
@@ -80,13 +77,30 @@ def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, B
     if stream is None:
         stream = _without_data(setting, found)
     else:
-        _check_stream(stream, setting, found)
+        _check_stream(stream, setting, found["inputs"])
         stream = stream._replace(setting=stream.setting._replace(loss=loss))
     runs = Runs(found["seeds"], found["points"], found["floats"], found["stream_seed"])
     of_stages = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
     x, y = (jax.ShapeDtypeStruct(*found["example"][n]) for n in "xy")
     settings = found["settings"] | {n: given[n] for n in found["functions"]}
     return Plan(learner, model, stream, runs, settings, *of_stages), batch_of_shapes(x, y)
+
+
+def fitted(stream: Benchmark, plan: Plan) -> Benchmark:
+    """Return another stream as one to evaluate learners on, under the loss that they minimised.
+
+    Args:
+        stream: The other.
+        plan: What was trained.
+
+    Raises:
+        ValueError: It has other tasks, heads, inputs or targets.
+    """
+    check_kinds(plan.learner, plan.model, stream)
+    _check_stream(stream, plan.stream.setting, _inputs(plan.stream))
+    stream = stream._replace(setting=stream.setting._replace(loss=plan.stream.setting.loss))
+    check_targets(stream.setting, example(stream).y)
+    return stream
 
 
 def _functions(
@@ -150,13 +164,22 @@ def _digest(value: Any) -> str:
     return digest.hexdigest()
 
 
-def _check_stream(stream: Benchmark, setting: Setting, found: Mapping[str, Any]) -> None:
+def _inputs(stream: Benchmark) -> dict[str, Any]:
+    """Return what inputs a stream has."""
+    return {
+        "shape": list(stream.images.shape[1:]),
+        "dtype": stream.images.dtype.name,
+        "transformed": stream.inputs is not PLAIN_INPUTS,
+    }
+
+
+def _check_stream(stream: Benchmark, setting: Setting, inputs: Mapping[str, Any]) -> None:
     """Check that a stream has the tasks, heads and inputs that a learner was trained on."""
-    images, inputs = stream.images, found["inputs"]
+    found = _inputs(stream)
     alike = {
         "heads": np.array_equal(stream.setting.class_mask, setting.class_mask),
-        "inputs": [list(images.shape[1:]), images.dtype.name] == [inputs["shape"], inputs["dtype"]],
-        "transform": (stream.inputs is not PLAIN_INPUTS) == inputs["transformed"],
+        "inputs": all(found[name] == inputs[name] for name in ("shape", "dtype")),
+        "transform": found["transformed"] == inputs["transformed"],
     }
     if differing := [name for name, is_alike in alike.items() if not is_alike]:
         raise ValueError(
@@ -169,7 +192,7 @@ def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
     """Return a stream of no examples, with which to predict where inputs are taken as they are."""
     inputs = found["inputs"]
 
-    def refuse() -> NoReturn:
+    def refuse(*_: Any) -> NoReturn:
         raise ValueError(
             "stream is not given; a saved learner holds no data, so pass stream=... to load."
         )
@@ -178,7 +201,8 @@ def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
         return refuse() if inputs["transformed"] else Stream((), (), ())  # type: ignore[arg-type]
 
     images = np.zeros((0, *inputs["shape"]), inputs["dtype"])
-    return Benchmark(setting, images, make_stream, PLAIN_INPUTS, is_sequence=found["is_sequence"])
+    seen = Inputs(refuse, refuse) if inputs["transformed"] else PLAIN_INPUTS
+    return Benchmark(setting, images, make_stream, seen, is_sequence=found["is_sequence"])
 
 
 def _is_plain(value: Any) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from lamaml_jax import checks, hyper, metrics, parallel, streams
 from lamaml_jax.loop import Seed, evaluation_key, make_run
 from lamaml_jax.streams import Benchmark
-from lamaml_jax.training import saving
+from lamaml_jax.training import description, saving
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.tabulating import tabulate
 from lamaml_jax.types import State
@@ -188,13 +188,14 @@ class Result:
         """Return the accuracies, or mean losses, of all runs on the evaluation data of a stream `[R, T]`.
 
         Args:
-            stream: With the same inputs, heads and tasks; None takes the runs' own.
+            stream: With the same inputs, heads and tasks, such as new data of these; None takes the runs' own. The loss
+                is the runs', whatever the stream's.
             eval_batch: As for `train`; the same gives the same bits as training did.
 
         Raises:
-            ValueError: The result was loaded, and has no stream.
+            ValueError: The stream does not fit; or the result was loaded, and has none.
         """
-        stream = self.plan.stream if stream is None else stream
+        stream = self.plan.stream if stream is None else description.fitted(stream, self.plan)
         if not len(stream.images):
             raise ValueError("stream is not given; a saved learner holds no data to evaluate on.")
         functions = make_run(stream, self.plan.build, eval_batch=eval_batch)

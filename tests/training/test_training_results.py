@@ -69,6 +69,27 @@ def test_predictions_name_what_does_not_fit() -> None:
             trained().predict(x, task, run=run)
 
 
+def test_streams_to_evaluate_on_fit_what_was_trained() -> None:
+    x, y = np.zeros((6, 5), np.float32), np.arange(6) % 3
+    for stream, message in [
+        (blobs(num_tasks=2), "stream has other heads than the learner was trained on"),
+        (streams.from_arrays(*[[(x[:, :4], y)] * 3] * 2), "stream has other inputs than"),
+        (streams.from_arrays(*[[(x, y)] * 3] * 2, transform=lambda x: -x), "other transform than"),
+        ("blobs", "stream is a str; it must be a Benchmark"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            plain().evaluate(stream)  # type: ignore[arg-type]
+    targets = blobs()._replace(make_stream=_of_floats)
+    with pytest.raises(ValueError, match="the stream's targets are float32"):
+        plain().evaluate(targets)
+
+
+def _of_floats(key: jax.Array) -> streams.Stream:
+    return jax.tree.map(
+        lambda a: a.astype(jnp.float32) if a.dtype == jnp.int32 else a, blobs().make_stream(key)
+    )
+
+
 def test_many_inputs_are_predicted_in_parts() -> None:
     x = blobs().images[:20]
     whole = trained().predict(x, 1)

@@ -50,6 +50,7 @@ def test_a_learner_is_loaded_with_a_stream_and_loss_that_fit(tmp_path: pathlib.P
     result.save(tmp_path)
     found = load(tmp_path, stream=lines(), loss=squares)
     np.testing.assert_array_equal(found.evaluate(), result.eval_loss[:, -1])
+    np.testing.assert_array_equal(result.evaluate(lines()), result.eval_loss[:, -1])
     x, y = np.zeros((4, 3), np.float32), np.zeros(4, np.float32)
     other = streams.from_arrays([(x, y)], [(x, y)])
     with pytest.raises(ValueError, match="stream has other heads than the learner was trained on"):
