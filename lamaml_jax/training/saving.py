@@ -29,14 +29,17 @@ def save(
     """Write a result's files, each whole or not at all."""
     if not len(plan.stream.images):
         raise ValueError("stream is not given; load the result with its stream to save it again.")
-    directory.mkdir(parents=True, exist_ok=True)
     described = description.describe(plan)
-    if (directory / DESCRIPTION).exists():
+    text = _text(described)
+    # One that is there agrees, and may say how its checkpoints are evaluated as well.
+    if is_described := (directory / DESCRIPTION).exists():
         _refuse_others(directory / DESCRIPTION, described, "directory")
+    directory.mkdir(parents=True, exist_ok=True)
     checkpoint.write(directory / STATE, state)
     with write_whole(directory / RESULTS) as file:
         np.savez_compressed(file, allow_pickle=False, **dict(sorted(record.items())))
-    _write_description(directory / DESCRIPTION, described)
+    if not is_described:
+        _write_description(directory / DESCRIPTION, text)
 
 
 def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> None:
@@ -51,11 +54,12 @@ def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) ->
         ValueError: It is of others, or damaged.
     """
     path, wanted = directory / DESCRIPTION, _described(plan, evaluation)
+    text = _text(wanted)
     if path.exists():
         _refuse_others(path, wanted, "checkpoint_dir")
         return
     directory.mkdir(parents=True, exist_ok=True)
-    _write_description(path, wanted)
+    _write_description(path, text)
 
 
 def is_claimed(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> bool:
@@ -64,7 +68,7 @@ def is_claimed(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any
         found = json.loads((directory / DESCRIPTION).read_bytes())
     except (OSError, ValueError, RecursionError):
         return False
-    return found == json.loads(json.dumps(_described(plan, evaluation)))
+    return found == json.loads(_text(_described(plan, evaluation)))
 
 
 def load(
@@ -124,9 +128,13 @@ def _described(plan: Plan, evaluation: Mapping[str, Any]) -> dict[str, Any]:
     return {**description.describe(plan), **evaluation}
 
 
-def _write_description(path: pathlib.Path, described: Mapping[str, Any]) -> None:
+def _text(described: Mapping[str, Any]) -> bytes:
+    return json.dumps(described, indent=2).encode() + b"\n"
+
+
+def _write_description(path: pathlib.Path, text: bytes) -> None:
     with write_whole(path) as file:
-        file.write(json.dumps(described, indent=2).encode() + b"\n")
+        file.write(text)
 
 
 def _read_description(path: pathlib.Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import signal
+from typing import Any
 
 import numpy as np
 import pytest

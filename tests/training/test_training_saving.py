@@ -11,6 +11,7 @@ from blobs import NETWORK, blobs, lines, plain, squares, trained
 from helpers import assert_same_bits
 
 from lamaml_jax import Learner, Model, Result, er, load, networks, online, streams, train
+from lamaml_jax.training import description, saving
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -42,6 +43,17 @@ def test_what_is_saved_is_loaded_beside_checkpoints(tmp_path: pathlib.Path) -> N
         plain().save(tmp_path)
     result.save(tmp_path)
     assert_same_bits(load(tmp_path).state, result.state)
+    evaluation = {"eval": "all", "eval_batch": 1000}
+    saving.claim(tmp_path, result.plan, evaluation)  # the same call may still go on
+
+
+def test_nothing_is_written_of_what_json_cannot_hold(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(description, "describe", lambda plan: {"settings": np.float32(1)})
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        plain().save(tmp_path / "new")
+    assert not (tmp_path / "new").exists()
 
 
 def test_a_learner_is_loaded_with_a_stream_and_loss_that_fit(tmp_path: pathlib.Path) -> None:
