@@ -147,7 +147,7 @@ def _fingerprints(plan: Plan, shapes: Batch) -> dict[str, str]:
         label = drawn.train.label[0, : len(rows)]
         outputs = jnp.arange(len(rows) * stream.setting.num_classes) / 7
         found["loss"] = loss(outputs.reshape(len(rows), -1).astype(jnp.float32), label)
-    return {f"sha256_{name}": _digest(value) for name, value in found.items()}
+    return {f"sha256_{name}": digest(value) for name, value in found.items()}
 
 
 def _program(model: Model, x: Any) -> str:
@@ -156,12 +156,13 @@ def _program(model: Model, x: Any) -> str:
     return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(model.apply)(params, x)))
 
 
-def _digest(value: Any) -> str:
-    digest = hashlib.sha256(value.encode() if isinstance(value, str) else b"")
-    for leaf in [] if isinstance(value, str) else jax.tree.leaves(value):
-        digest.update(f"{leaf.dtype} {leaf.shape} ".encode())
-        digest.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-    return digest.hexdigest()
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a text, or of a tree's arrays with their types and shapes."""
+    found = hashlib.sha256(value.encode() if isinstance(value, str) else b"")
+    for leaf in [] if isinstance(value, str) else map(np.asarray, jax.tree.leaves(value)):
+        found.update(f"{leaf.dtype} {leaf.shape} ".encode())
+        found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
+    return found.hexdigest()
 
 
 def _inputs(stream: Benchmark) -> dict[str, Any]:

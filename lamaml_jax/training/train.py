@@ -16,6 +16,7 @@ from lamaml_jax.loop import make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
 from lamaml_jax.training.clock import Clock
+from lamaml_jax.training.description import digest
 from lamaml_jax.training.fitting import example
 from lamaml_jax.training.pace import Pace
 from lamaml_jax.training.planning import Plan, plan, state_shapes
@@ -122,7 +123,8 @@ def train(
         _check_start(start, planned)
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
     if folder is not None:
-        saving.claim(folder, planned, {"eval": eval, "eval_batch": eval_batch})
+        began = {} if start is None else {"start": digest(start)}
+        saving.claim(folder, planned, {"eval": eval, "eval_batch": eval_batch, **began})
     clock = Clock() if clock is None else clock
     in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)

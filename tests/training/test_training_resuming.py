@@ -12,6 +12,7 @@ from helpers import assert_same_bits
 
 from lamaml_jax import Model, er, online, streams, train
 from lamaml_jax.training import Progress, plan, saving
+from lamaml_jax.training.description import digest
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -69,6 +70,17 @@ def test_checkpoints_of_what_looks_alike_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=f"whose runs differ in {what};"):
         train(online, NETWORK, few(**stream), checkpoint_dir=kept, **keywords)
+
+
+def test_checkpoints_of_another_start_are_refused(tmp_path: pathlib.Path) -> None:
+    first = train(online, NETWORK, few(), start=None, checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="whose runs differ in start;"):
+        train(online, NETWORK, few(), start=first.state, checkpoint_dir=tmp_path)
+    evaluation = {"eval": "all", "eval_batch": 1000, "start": digest(first.state)}
+    saving.claim(tmp_path / "other", first.plan, evaluation)
+    other = jax.tree.map(lambda a: a + 1, first.state)
+    with pytest.raises(ValueError, match="whose runs differ in start;"):
+        train(online, NETWORK, few(), start=other, checkpoint_dir=tmp_path / "other")
 
 
 def scaled(by: float) -> Model:
