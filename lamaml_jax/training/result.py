@@ -127,7 +127,8 @@ class Result:
     def plot(self) -> "Figure":
         """Return a figure of the mean over the tasks learnt so far, after each of them: a line and band per point.
 
-        It shows itself where it is the last line of a notebook's cell, and leaves pyplot alone.
+        Runs that diverged are left out. A line has gaps where not all of these tasks were evaluated. The figure shows
+        itself where it is the last line of a notebook's cell, and leaves pyplot alone.
         """
         from lamaml_jax.training.plotting import plot_progress
 

@@ -29,6 +29,22 @@ def test_metrics_table_and_picture_are_of_the_accuracies() -> None:
     assert len(curves) == 3 and curves[0][1] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_picture_is_of_whole_runs_and_of_what_was_evaluated() -> None:
+    whole = plain()
+    values = whole.accuracy.copy()
+    values[1, 2:] = np.nan  # one run diverged
+    values[0, 2] = [np.nan, 0.5, 0.5]  # and of the other only what metrics need was evaluated
+    diverged = np.array([False, True])
+    record = {**whole.record, "accuracy": values, "diverged": diverged}
+    (axes,) = dataclasses.replace(whole, record=record).plot().axes
+    (line,) = axes.lines
+    shown = 100 * np.array([values[0, 1, 0], np.nan, values[0, 3].mean()])
+    np.testing.assert_allclose(line.get_ydata(), shown, rtol=1e-6)
+    none = {**record, "diverged": np.array([True, True])}
+    (axes,) = dataclasses.replace(whole, record=none).plot().axes
+    assert np.isnan(axes.lines[0].get_ydata()).all()
+
+
 def test_predictions_are_the_evaluations() -> None:
     result, stream = trained(), blobs()
     rows = stream.make_stream(jax.random.key(0)).test
