@@ -4,8 +4,9 @@ Dimensions: R runs (seeds, point by point), B batch, C classes.
 """
 
 import math
+import numbers
 import pathlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -107,7 +108,8 @@ def train(
         >>> result.accuracy.shape, bool(result.accuracy[2:, -1].min() > 0.8)
         ((4, 3, 2), True)
     """
-    _check(eval, eval_batch, on_task, checkpoint_seconds, clock, devices)
+    hooks = Hooks(probe, on_task, should_stop, before_checkpoint)
+    _check(eval, eval_batch, points, hooks, checkpoint_dir, checkpoint_seconds, clock, devices)
     planned = plan(
         learner,
         model,
@@ -132,7 +134,6 @@ def train(
     state = program.start if start is None else program.load(start)
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])
     record = recording.empty(planned, program, probed)
-    hooks = Hooks(probe, on_task, should_stop, before_checkpoint)
     stages = Stages(planned, program, hooks, eval, folder, clock, state, record)
     stages.go(Pace(clock, checkpoint_seconds) if in_parts else None)
     recording.note_names(stages.record, planned, stages.state)
@@ -142,26 +143,67 @@ def train(
 def _check(
     eval: Eval,
     eval_batch: int,
-    on_task: OnTask | None,
+    points: Sequence[Point] | None,
+    hooks: Hooks,
+    checkpoint_dir: str | pathlib.Path | None,
     checkpoint_seconds: float | None,
     clock: Clock | None,
     devices: Sequence[jax.Device] | None,
 ) -> None:
     checks.choice("eval", eval, Eval)
     checks.integer("eval_batch", eval_batch, 1)
-    if on_task is not None and not callable(on_task):
-        raise ValueError(f"on_task is {on_task!r}; it must be a function of a Progress, or None.")
-    if checkpoint_seconds is not None and not 0 <= checkpoint_seconds < math.inf:
+    if points is not None and not _is_of(points, Mapping):
         raise ValueError(
-            f"checkpoint_seconds is {checkpoint_seconds}; it must be a finite number of at least 0, or None."
+            f"points is {points!r:.60}; it must be a list of settings by name, or None."
+        )
+    for name, hook in hooks._asdict().items():
+        if hook is not None and not callable(hook):
+            raise ValueError(f"{name} is {hook!r:.60}; it must be {_HOOKS[name]}, or None.")
+    if checkpoint_dir is not None and not _can_be_folder(checkpoint_dir):
+        raise ValueError(
+            f"checkpoint_dir is {checkpoint_dir!r}; it must be the path of a folder, or None."
+        )
+    if clock is not None and not isinstance(clock, Clock):
+        raise ValueError(
+            f"clock is {clock!r:.60}; it must be a Clock, such as training.Clock(time.perf_counter), or None."
+        )
+    if checkpoint_seconds is not None and not _is_duration(checkpoint_seconds):
+        raise ValueError(
+            f"checkpoint_seconds is {checkpoint_seconds!r:.60}; it must be a finite number of at least 0, or None."
         )
     if checkpoint_seconds is not None and clock is None:
         raise ValueError(
             f"checkpoint_seconds is {checkpoint_seconds}; clock must be given then, such as "
             "training.Clock(time.perf_counter), as the library reads no clock by itself."
         )
-    if devices is not None and not len(devices):
-        raise ValueError("devices is empty; it must hold a device, or be None.")
+    if devices is not None and not (_is_of(devices, jax.Device) and len(devices)):
+        raise ValueError(
+            f"devices is {devices!r:.60}; it must be a list of devices, of which jax.devices() has all, or None."
+        )
+
+
+def _is_of(values: Any, kind: type) -> bool:
+    """Return whether these are values of a kind, in a list or the like."""
+    is_list = isinstance(values, Collection) and not isinstance(values, Mapping)
+    return is_list and all(isinstance(value, kind) for value in values)
+
+
+def _can_be_folder(path: Any) -> bool:
+    is_path = isinstance(path, str | pathlib.Path)
+    return is_path and (not pathlib.Path(path).exists() or pathlib.Path(path).is_dir())
+
+
+def _is_duration(value: Any) -> bool:
+    is_number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return is_number and 0 <= value < math.inf
+
+
+_HOOKS = {
+    "probe": "a function of seed, stream, state, images and task",
+    "on_task": "a function of a Progress",
+    "should_stop": "a function of nothing that returns a bool",
+    "before_checkpoint": "a function of nothing",
+}
 
 
 def _check_start(start: State, planned: Plan) -> None:

@@ -1,5 +1,6 @@
 """What is refused before anything compiles, in a sentence that names the argument."""
 
+import time
 from typing import Any
 
 import jax
@@ -73,7 +74,16 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
         ("er", {}, "learner is 'er'; it must be a factory such as la_maml"),
         (nothing, {}, "learner is nothing, which returns a NoneType; it must return a Learner"),
         (required, {}, "step is not given; required has no default for it"),
-        (online, {"devices": []}, "devices is empty"),
+        (online, {"devices": []}, r"devices is \[\]; it must be a list of devices"),
+        (online, {"devices": 2}, "devices is 2; it must be a list of devices"),
+        (online, {"devices": "cpu"}, "devices is 'cpu'; it must be a list of devices"),
+        (online, {"checkpoint_dir": __file__}, "checkpoint_dir is '.*'; it must be the path of a"),
+        (online, {"checkpoint_dir": 3}, "checkpoint_dir is 3; it must be the path of a folder"),
+        (online, {"clock": time.time}, "clock is <.*>; it must be a Clock, such as"),
+        (online, {"should_stop": True}, "should_stop is True; it must be a function of nothing"),
+        (online, {"probe": 3}, "probe is 3; it must be a function of seed, stream, state"),
+        (online, {"checkpoint_seconds": "a"}, "checkpoint_seconds is 'a'; it must be a number"),
+        (online, {"points": {"lr": 0.1}}, "points is {'lr': 0.1}; it must be a list of settings"),
         (online, {"checkpoint_seconds": 9.0}, "checkpoint_seconds is 9.0; clock must be given"),
         *(
             (
