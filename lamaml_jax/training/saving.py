@@ -83,7 +83,8 @@ def load(
     home = of_run if (of_run / DESCRIPTION).exists() else directory
     if not (directory / RESULTS).exists() and checkpoint.saved(home):
         raise ValueError(
-            f"{directory} holds checkpoints of runs that are not finished; the same call of train goes on from them."
+            f"{directory} holds checkpoints and no results; the same call of train returns the result, and its save "
+            "keeps it."
         )
     plan, shapes = description.planned(_read_description(home / DESCRIPTION), dict(given))
     like = state_shapes(plan, shapes)

@@ -37,7 +37,7 @@ def test_a_saved_result_comes_back_and_predicts_the_same_bits(tmp_path: pathlib.
 
 def test_what_is_saved_is_loaded_beside_checkpoints(tmp_path: pathlib.Path) -> None:
     result = train(online, NETWORK, blobs(), seeds=(7,), checkpoint_dir=tmp_path)
-    with pytest.raises(ValueError, match="holds checkpoints of runs that are not finished"):
+    with pytest.raises(ValueError, match="holds checkpoints and no results; the same call"):
         load(tmp_path)
     with pytest.raises(ValueError, match="whose runs differ in seeds"):
         plain().save(tmp_path)
