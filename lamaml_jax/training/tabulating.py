@@ -57,7 +57,7 @@ def _notes(result: "Result") -> Iterator[str]:
         )
         yield f"Diverged: {lost}. {advice}"
     done, total = result.stages_learnt(), len(result.plan.rows)
-    if done < total:
+    if done < total and not result.diverged.all():
         yield f"Stopped after {done} of {total}."
 
 

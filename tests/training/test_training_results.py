@@ -45,6 +45,17 @@ def test_a_picture_is_of_whole_runs_and_of_what_was_evaluated() -> None:
     assert np.isnan(axes.lines[0].get_ydata()).all()
 
 
+def test_why_training_ended_is_said_once() -> None:
+    whole = plain()
+    values = whole.accuracy.copy()
+    values[:, 1:] = np.nan
+    lost = {**whole.record, "accuracy": values, "diverged": np.ones(2, bool)}
+    table = dataclasses.replace(whole, record=lost).table()
+    assert "Diverged: runs 0, 1 in task 0." in table and "Stopped" not in table
+    one = {**lost, "diverged": np.array([True, False])}
+    assert dataclasses.replace(whole, record=one).table().endswith("Stopped after 0 of 3.")
+
+
 def test_predictions_are_the_evaluations() -> None:
     result, stream = trained(), blobs()
     rows = stream.make_stream(jax.random.key(0)).test
