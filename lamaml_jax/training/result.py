@@ -32,7 +32,11 @@ METRICS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
 """Of an accuracy matrix, by name."""
 
 
-@dataclasses.dataclass(frozen=True)
+class NotMeasured(ValueError, AttributeError):
+    """Runs have no measurement of this name; `hasattr` says so as well."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
 class Result:
     """Runs that have been trained, point by point and within a point seed by seed.
 
@@ -51,10 +55,10 @@ class Result:
         """Accuracies in [0, 1], `[R, S + 1, T]`: row 0 before training, then after each stage; NaN where diverged.
 
         Raises:
-            ValueError: The runs minimised a loss of their own, so that they have `eval_loss` instead.
+            NotMeasured: The runs minimised a loss of their own, so that they have `eval_loss` instead.
         """
         if "accuracy" not in self.record:
-            raise ValueError("The runs were trained with a loss of their own; see `eval_loss`.")
+            raise NotMeasured("The runs were trained with a loss of their own; see `eval_loss`.")
         return self.record["accuracy"]
 
     @property
@@ -62,10 +66,10 @@ class Result:
         """Mean losses on evaluation data `[R, S + 1, T]`, of runs with a loss of their own.
 
         Raises:
-            ValueError: The runs classify, so that they have `accuracy` instead.
+            NotMeasured: The runs classify, so that they have `accuracy` instead.
         """
         if "eval_loss" not in self.record:
-            raise ValueError("The runs classify; see `accuracy`.")
+            raise NotMeasured("The runs classify; see `accuracy`.")
         return self.record["eval_loss"]
 
     @property

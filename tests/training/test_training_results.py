@@ -56,6 +56,14 @@ def test_why_training_ended_is_said_once() -> None:
     assert dataclasses.replace(whole, record=one).table().endswith("Stopped after 0 of 3.")
 
 
+def test_a_result_has_what_was_measured_and_is_itself() -> None:
+    result = plain()
+    assert hasattr(result, "accuracy") and not hasattr(result, "eval_loss")
+    with pytest.raises(ValueError, match="The runs classify; see `accuracy`"):
+        _ = result.eval_loss
+    assert result == result and result != dataclasses.replace(result) and hash(result)
+
+
 def test_predictions_are_the_evaluations() -> None:
     result, stream = trained(), blobs()
     rows = stream.make_stream(jax.random.key(0)).test
