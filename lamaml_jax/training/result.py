@@ -217,7 +217,10 @@ class Result:
         """Write learner.json, learner.npz and results.npz, which `load` reads; nothing in them is pickled.
 
         Args:
-            directory: Created if it is not there.
+            directory: Created if it is not there; the runs' own `checkpoint_dir` may be taken.
+
+        Raises:
+            ValueError: It holds other runs, which differ in what is named; or the result was loaded, and has no stream.
         """
         saving.save(pathlib.Path(directory), self.plan, self.record, self.state)
 

@@ -5,9 +5,10 @@ results.npz all that was measured. Nothing is pickled, so that what is a functio
 folder of checkpoints has a learner.json as well, and the states in its last checkpoint.
 """
 
+import itertools
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ CHECKPOINTS = "state"
 def save(
     directory: pathlib.Path, plan: Plan, record: Mapping[str, np.ndarray], state: State
 ) -> None:
-    """Write a result's files, each whole or not at all."""
+    """Write a result's files, each whole or not at all; see `Result.save`."""
     if not len(plan.stream.images):
         raise ValueError("stream is not given; load the result with its stream to save it again.")
     described = description.describe(plan)
@@ -107,10 +108,27 @@ def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str)
     found, wanted = _read_description(path), json.loads(json.dumps(wanted))
     names = {**wanted, **found} if argument == "checkpoint_dir" else wanted
     if differing := [n for n in names if wanted.get(n) != found.get(n)]:
+        inside = [_inside(n, wanted.get(n), found.get(n)) for n in differing]
+        named = dict.fromkeys(itertools.chain(*inside))
         raise ValueError(
-            f"{argument} is {str(path.parent)!r}, whose runs differ in {', '.join(differing)}; it must be a new "
-            "folder, or one of the same runs."
+            f"{argument} is {str(path.parent)!r}, whose runs differ in {', '.join(named)}; it must be a new folder, or "
+            "one of the same runs."
         )
+
+
+def _inside(name: str, wanted: Any, found: Any) -> list[str]:
+    """Return the names of the settings that differ, as a user gives them, of what holds several."""
+    if name == "points":
+        wanted, found = _columns(wanted), _columns(found)
+    elif name not in ("settings", "floats", "setting"):
+        return [name]
+    names = {**wanted, **found}
+    return [n for n in names if wanted.get(n) != found.get(n)] or [name]
+
+
+def _columns(points: Sequence[Mapping[str, float]]) -> dict[str, list[float | None]]:
+    """Return the values of every swept setting, point by point."""
+    return {name: [point.get(name) for point in points] for point in points for name in point}
 
 
 def _read_state(home: pathlib.Path, like: State) -> State:

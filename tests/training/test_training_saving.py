@@ -1,5 +1,6 @@
 """A trained learner leaves the house, and comes back."""
 
+import dataclasses
 import json
 import pathlib
 from typing import Any
@@ -11,7 +12,7 @@ from blobs import NETWORK, blobs, lines, plain, squares, trained
 from helpers import assert_same_bits
 
 from lamaml_jax import Learner, Model, Result, er, load, networks, online, streams, train
-from lamaml_jax.training import description, saving
+from lamaml_jax.training import description, plan, saving
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -45,6 +46,25 @@ def test_what_is_saved_is_loaded_beside_checkpoints(tmp_path: pathlib.Path) -> N
     assert_same_bits(load(tmp_path).state, result.state)
     evaluation = {"eval": "all", "eval_batch": 1000}
     saving.claim(tmp_path, result.plan, evaluation)  # the same call may still go on
+
+
+@pytest.mark.parametrize(
+    ("other", "what"),
+    [
+        ({"floats": {"lr": 0.7}}, "lr"),
+        ({"points": ({"lr": 0.1}, {"lr": 0.2})}, "lr"),
+        ({"floats": {"lr": 0.7}, "seeds": (8, 9)}, "seeds, lr"),
+    ],
+)
+def test_settings_that_differ_are_named_as_they_are_given(
+    other: dict[str, Any], what: str, tmp_path: pathlib.Path
+) -> None:
+    runs = plan(online, NETWORK, blobs(), seeds=(0, 1), settings={"lr": 0.1}).runs
+    planned = plain().plan._replace(runs=runs)
+    saving.claim(tmp_path, planned, {})
+    result = dataclasses.replace(plain(), plan=planned._replace(runs=runs._replace(**other)))
+    with pytest.raises(ValueError, match=f"whose runs differ in {what}; it must be a new folder"):
+        result.save(tmp_path)
 
 
 def test_nothing_is_written_of_what_json_cannot_hold(
