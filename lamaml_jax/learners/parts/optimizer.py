@@ -54,8 +54,11 @@ def make_descent(optimizer: Optimizer, lr: jax.Array | float) -> Descent:
     ) -> tuple[Params, optax.OptState]:
         updates, stepped = transformation.update(grads, opt_state, params)
         moved = optax.apply_updates(params, updates), stepped
+        # A traced rate of more bits would widen what it is multiplied with.
         return jax.tree.map(
-            lambda new, old: jnp.where(has_examples, new, old), moved, (params, opt_state)
+            lambda new, old: jnp.where(has_examples, new, old).astype(jnp.result_type(old)),
+            moved,
+            (params, opt_state),
         )
 
     return Descent(transformation.init, step)
