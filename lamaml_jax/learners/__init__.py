@@ -6,6 +6,7 @@ from lamaml_jax.learners.bgd import bgd
 from lamaml_jax.learners.c_maml import c_maml
 from lamaml_jax.learners.er import er
 from lamaml_jax.learners.ewc import ewc
+from lamaml_jax.learners.fs_dgpm import fs_dgpm
 from lamaml_jax.learners.gem import agem, gem
 from lamaml_jax.learners.hat import hat
 from lamaml_jax.learners.icarl import icarl
@@ -26,6 +27,7 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
     "ewc": ewc,
     "gem": gem,
     "agem": agem,
+    "fs_dgpm": fs_dgpm,
     "icarl": icarl,
     "mer": mer,
     "online": online,
@@ -43,6 +45,7 @@ __all__ = [
     "c_maml",
     "er",
     "ewc",
+    "fs_dgpm",
     "gem",
     "hat",
     "icarl",

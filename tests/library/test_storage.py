@@ -27,6 +27,15 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
         ),
         ("la_maml", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
         ("ewc", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
+        # Momentum; a basis of the first layer's inputs, with a weight and its momentum for each of its directions; the
+        # tasks that were seen, and two more flags. The output layer, where tasks have heads of their own, has no basis.
+        (
+            "fs_dgpm",
+            {"memory": 20},
+            20 * SLOT + FLOAT,
+            FLOAT * NUM_WEIGHTS,
+            FLOAT * (NUM_FEATURES + 2) * NUM_FEATURES + NUM_TASKS + 2,
+        ),
         # A count for every task's ring, and the number of the first task.
         ("gem", {"memory": 30}, 30 * SLOT + NUM_TASKS * FLOAT, 0, FLOAT),
         # An exemplar has the old network's outputs for the two classes of its task, and whether it is one.

@@ -23,6 +23,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "er": ("er", {}),
     "ewc": ("ewc", {}),
     "gem": ("gem", {"margin": 0.1}),
+    "fs_dgpm": ("fs_dgpm", {"threshold": 0.7, "threshold_step": 0.1}),
     # All are drawn: which a draw takes depends on where they stand.
     "agem": ("agem", {"memory": 12, "replay_batch": 12}),
     "agem_released": ("agem", {"reference": "mean", "skip_first_task": True}),

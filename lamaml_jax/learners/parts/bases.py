@@ -1,0 +1,118 @@
+"""Bases of the spaces that hold a layer's inputs, and the parts of a gradient inside and outside of them.
+
+The gradient of a layer's kernel is a sum of (input) x (error). A step that leaves out what lies in the space of old
+inputs leaves the layer's old outputs as they were.
+
+Dimensions: N rows, D inputs of a layer, U its units, k directions.
+
+Reference: Saha, Garg and Roy, "Gradient Projection Memory for Continual Learning", ICLR 2021.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from lamaml_jax.types import Params
+
+Bases: TypeAlias = tuple[jax.Array, ...]
+"""V of every layer, `[D, k]`: orthonormal columns, and columns of zeros where fewer than k directions are kept."""
+Weights: TypeAlias = tuple[jax.Array, ...]
+"""Lambda of every layer, `[k]`; empty where all are 1."""
+
+
+def init(params: Params, kernels: Sequence[str], inputs: Sequence[Any]) -> Bases:
+    """Return bases without a direction, for layers with `inputs` of shapes `[N, D]`.
+
+    Raises:
+        ValueError: A kernel is not among the parameters, or does not take its layer's inputs.
+    """
+    sizes = {_name(path): leaf.size for path, leaf in jax.tree_util.tree_leaves_with_path(params)}
+    for name, rows in zip(kernels, inputs, strict=True):
+        if name not in sizes:
+            allowed = f"paths of parameters, such as {next(iter(sizes))!r}"
+            raise ValueError(f"kernels of the model has {name!r}; it must hold {allowed}.")
+        if sizes[name] % rows.shape[1]:
+            allowed = f"a divisor of the {sizes[name]} numbers of {name!r}"
+            raise ValueError(
+                f"layer_inputs of the model has rows of {rows.shape[1]}; it must be {allowed}."
+            )
+    return tuple(jnp.zeros((rows.shape[1], min(rows.shape)), rows.dtype) for rows in inputs)
+
+
+def principal_directions(rows: jax.Array, share: jax.Array | float) -> jax.Array:
+    """Return the fewest principal directions that hold a share of the rows' squared length, not centred.
+
+    Args:
+        rows: X, `[N, D]`; rows of zeros count for nothing.
+        share: In (0, 1].
+
+    Returns:
+        V `[D, min(N, D)]`, whose columns beyond those directions are zero; all are if all rows are.
+    """
+    if rows.shape[0] <= rows.shape[1]:
+        _, values, transposed = jnp.linalg.svd(rows, full_matrices=False)
+        vectors, energies = transposed.T, values**2
+    else:  # far fewer columns than rows: of a convolution there is one for every place in every image
+        ascending, vectors = jnp.linalg.eigh(rows.T @ rows)
+        vectors, energies = vectors[:, ::-1], jnp.maximum(ascending[::-1], 0)
+    held_before = jnp.cumsum(energies) - energies
+    return jnp.where(held_before < share * energies.sum(), vectors, 0)
+
+
+def inside(grads: Params, kernels: Sequence[str], bases: Bases, weights: Weights) -> Params:
+    """Return a gradient with P G, the part of each kernel's gradient G in the weighted basis, in its place.
+
+    P = V diag(lambda) V'. What is no kernel, or has no basis, stays whole.
+
+    Args:
+        grads: The gradient.
+        kernels: Paths of the kernels that have a basis.
+        bases: V of each.
+        weights: Lambda of each, or empty.
+    """
+    return _at_kernels(_projected, grads, kernels, bases, weights)
+
+
+def outside(grads: Params, kernels: Sequence[str], bases: Bases, weights: Weights) -> Params:
+    """Return a gradient with G - P G in the place of each kernel's; see `inside`."""
+    return _at_kernels(lambda g, *basis: g - _projected(g, *basis), grads, kernels, bases, weights)
+
+
+def used(bases: Bases, weights: Weights) -> jax.Array:
+    """Return the share of a layer's input directions that its basis holds, by weight; the mean over layers."""
+    if not bases:
+        return jnp.zeros(())
+    norms = [(v**2).sum(axis=0) for v in bases]
+    held = [n @ w for n, w in zip(norms, weights, strict=True)] if weights else map(jnp.sum, norms)
+    return jnp.stack([h / len(v) for h, v in zip(held, bases, strict=True)]).mean()
+
+
+def _projected(gradient: jax.Array, vectors: jax.Array, *weight: jax.Array) -> jax.Array:
+    inner = vectors.T @ gradient
+    for w in weight:
+        inner = w[:, None] * inner
+    return vectors @ inner
+
+
+def _at_kernels(
+    function: Callable[..., jax.Array],
+    grads: Params,
+    kernels: Sequence[str],
+    bases: Bases,
+    weights: Weights,
+) -> Params:
+    of_kernels = dict(zip(kernels, zip(*filter(None, (bases, weights)), strict=True), strict=True))
+
+    def at(path: Any, leaf: jax.Array) -> jax.Array:
+        basis = of_kernels.get(_name(path))
+        if basis is None:
+            return leaf
+        return function(leaf.reshape(basis[0].shape[0], -1), *basis).reshape(leaf.shape)
+
+    return jax.tree_util.tree_map_with_path(at, grads)
+
+
+def _name(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator="/")
