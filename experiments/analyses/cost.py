@@ -17,6 +17,9 @@ def gradients_per_batch(config: Config, task: int) -> int:
     match config.learner:
         case "la_maml" | "sync_la_maml" | "c_maml":
             return glances * (batch + k["inner_steps"] * (batch + replayed))
+        case "fs_dgpm":
+            plain = (batch + replayed) * (k.get("gradient_at") == "unperturbed")
+            return glances * (batch + k["inner_steps"] * (batch + replayed) + plain)
         case "meta_bgd":
             return glances * k["mc_samples"] * (batch + k["inner_steps"] * (batch + replayed))
         case "la_er":

@@ -145,7 +145,8 @@ def choices() -> list[list[str]]:
         if (row["benchmark"], row["protocol"]) == ("mnist_rotations", "single")
     }
     state = {row["learner"]: row for row in _read(_STORAGE)}
-    learners = dict.fromkeys(row[0] for table in columns.values() for row in table[1:])
+    ranked = [row[0] for table in columns.values() for row in table[1:]]
+    learners = dict.fromkeys([*ranked, *state])
     table = [["learner", "needs", "keeps, KB", "minutes", *columns]]
     for name in sorted(learners, key=lambda name: name == "IID"):
         needs = [_NEEDS.get(word, word) for word in state[name]["needs"].split(", ")]

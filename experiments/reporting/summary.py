@@ -37,6 +37,7 @@ TITLES = {
     "mer": "MER",
     "gem": "GEM",
     "agem": "A-GEM",
+    "fs_dgpm": "FS-DGPM",
     "icarl": "iCaRL",
     "ewc": "EWC",
     "bgd": "BGD",

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import jax
 import jax.numpy as jnp
 
+from lamaml_jax import checks
 from lamaml_jax.types import Params
 
 Bases: TypeAlias = tuple[jax.Array, ...]
@@ -32,10 +33,10 @@ def init(params: Params, kernels: Sequence[str], inputs: Sequence[Any]) -> Bases
     for name, rows in zip(kernels, inputs, strict=True):
         if name not in sizes:
             allowed = f"paths of parameters, such as {next(iter(sizes))!r}"
-            raise ValueError(f"kernels of the model has {name!r}; it must hold {allowed}.")
+            raise checks.Refusal(f"kernels of the model has {name!r}; it must hold {allowed}.")
         if sizes[name] % rows.shape[1]:
             allowed = f"a divisor of the {sizes[name]} numbers of {name!r}"
-            raise ValueError(
+            raise checks.Refusal(
                 f"layer_inputs of the model has rows of {rows.shape[1]}; it must be {allowed}."
             )
     return tuple(jnp.zeros((rows.shape[1], min(rows.shape)), rows.dtype) for rows in inputs)
