@@ -105,6 +105,11 @@ class Model(NamedTuple):
         gate_params: `gate_params(params, gates) -> tree like params`, which parameter belongs to which gates: the
             smaller gate of the two units that a weight joins, and a bias's unit's gate. An input counts as a gate
             of 1, an output as one of 0. For methods that protect the parameters of masked units.
+        kernels: The paths of the kernels that multiply the layers' inputs, as "Dense_0/kernel", from the first layer to
+            the output layer, for methods that protect what old inputs reach.
+        layer_inputs: `layer_inputs(params, x) -> one array [N, D] per kernel`, in their order: the rows that multiply
+            the kernel, reshaped to `[D, units]`, equally many of each example and example by example; of a convolution
+            the patches of all images.
         source: The name and arguments of the function of `networks` that made it, for files; None of one's own.
     """
 
@@ -113,6 +118,8 @@ class Model(NamedTuple):
     features: Callable[[Params, jax.Array], jax.Array] | None = None
     gate_sizes: tuple[int, ...] = ()
     gate_params: Callable[[Params, Gates], Params] | None = None
+    kernels: tuple[str, ...] = ()
+    layer_inputs: Callable[[Params, jax.Array], tuple[jax.Array, ...]] | None = None
     source: Mapping[str, Any] | None = None
 
 

@@ -34,7 +34,8 @@ def from_flax(module: nn.Module) -> Model:
 
     Args:
         module: Maps inputs `[B, ...]` to logits `[B, C]`. What it has of `features(x)`, `gate_sizes` (and a second
-            argument `gates`) and `gate_params(params, gates)` becomes the model's; see `MLP`.
+            argument `gates`), `gate_params(params, gates)`, `kernels` and `layer_inputs(x)` becomes the model's; see
+            `MLP`.
 
     Raises:
         ValueError: From the model's `init`: the module has another collection (nn.BatchNorm), draws with a key at every
@@ -61,14 +62,15 @@ def from_flax(module: nn.Module) -> Model:
     def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
         return cast(jax.Array, module.apply({"params": params}, *_inputs(x, gates)))
 
-    def features(params: Params, x: jax.Array) -> jax.Array:
-        return cast(jax.Array, module.apply({"params": params}, x, method="features"))
+    def method(name: str) -> Callable[[Params, jax.Array], Any]:
+        return lambda params, x: module.apply({"params": params}, x, method=name)
 
     def says(message: str) -> str:
         name, *_ = message.split()  # with which the message begins
         return f"{name} draws with a key at every call"
 
-    return _model(draw, apply, flax.errors.InvalidRngError, says, module, features)
+    methods = method("features"), method("layer_inputs")
+    return _model(draw, apply, flax.errors.InvalidRngError, says, module, *methods)
 
 
 def from_nnx(make: Callable[..., Any]) -> Model:
@@ -234,6 +236,7 @@ def _model(
     says: Callable[[str], str],
     module: Any = None,
     features: Callable[[Params, jax.Array], jax.Array] | None = None,
+    layer_inputs: Callable[[Params, jax.Array], tuple[jax.Array, ...]] | None = None,
 ) -> Model:
     """Return a model with what its module offers, whose `init` refuses what is not pure.
 
@@ -242,8 +245,9 @@ def _model(
         apply: The model's.
         error: What the library raises where a call is not pure.
         says: What is not, from that error's message; empty for an error of another kind.
-        module: What may have `features`, `gate_sizes` and `gate_params`.
+        module: What may have the attributes of a model that stand below, under the same names.
         features: The model's, if the module has a method of this name.
+        layer_inputs: As `features`.
     """
 
     def init(key: chex.PRNGKey, x: jax.Array) -> Params:
@@ -258,12 +262,17 @@ def _model(
             jax.eval_shape(apply, params, x)  # initialising has a key for everything, a call none
         return params
 
+    def has(method: str) -> bool:
+        return callable(getattr(type(module), method, None))
+
     return Model(
         init,
         apply,
-        features if callable(getattr(type(module), "features", None)) else None,
+        features if has("features") else None,
         getattr(module, "gate_sizes", ()),
         getattr(module, "gate_params", None),
+        getattr(module, "kernels", ()) if has("layer_inputs") else (),
+        layer_inputs if has("layer_inputs") else None,
     )
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from lamaml_jax import checks, products
 from lamaml_jax.networks.adapters import from_flax
+from lamaml_jax.networks.patches import PatchConv, patches_of
 from lamaml_jax.types import Gates, Model, Params
 
 Convolution: TypeAlias = Literal["patches", "lax"]
@@ -51,21 +52,34 @@ class MLP(nn.Module):
 
     def __call__(self, x: jax.Array, gates: Gates | None = None) -> jax.Array:
         """Return the logits `[B, C]` of `x [B, ...]`."""
-        return self._features_and_logits(x, gates)[1]
+        return self._inputs_and_logits(x, gates)[1]
 
     def features(self, x: jax.Array) -> jax.Array:
         """Return the last hidden activations `[B, D]`."""
-        return self._features_and_logits(x, None)[0]
+        return self._inputs_and_logits(x, None)[0][-1]
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """`Model.kernels`."""
+        return tuple(f"{name}/kernel" for name in self._layers)
+
+    def layer_inputs(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        """Return what each layer gets of `x [B, ...]`: `[B, D]`."""
+        return tuple(self._inputs_and_logits(x, None)[0])
 
     @nn.nowrap
     def gate_params(self, params: Params, gates: Gates) -> Params:
         """Return `Model.gate_params`."""
-        return _gate_chain(params, _names("Dense", len(self.hidden) + 1), gates)
+        return _gate_chain(params, self._layers, gates)
+
+    @property
+    def _layers(self) -> list[str]:
+        return _names("Dense", len(self.hidden) + 1)
 
     @nn.compact
-    def _features_and_logits(
+    def _inputs_and_logits(
         self, x: jax.Array, gates: Gates | None
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[list[jax.Array], jax.Array]:
         return _dense_layers(self, x, gates)
 
 
@@ -95,66 +109,53 @@ class ConvNet(nn.Module):
 
     def __call__(self, x: jax.Array, gates: Gates | None = None) -> jax.Array:
         """Return the logits `[B, C]` of `x [B, H, W, channels]`."""
-        return self._features_and_logits(x, gates)[1]
+        return self._inputs_and_logits(x, gates)[1]
 
     def features(self, x: jax.Array) -> jax.Array:
         """Return the last hidden activations `[B, D]`."""
-        return self._features_and_logits(x, None)[0]
+        return self._inputs_and_logits(x, None)[0][-1]
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """`Model.kernels`."""
+        return tuple(f"{name}/kernel" for name in self._layers)
+
+    def layer_inputs(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        """Return what each layer gets of `x`: a convolution patches `[B * h * w, 9 channels]`, the others `[B, D]`."""
+        inputs, _ = self._inputs_and_logits(x, None)
+        images, vectors = inputs[: len(self.filters)], inputs[len(self.filters) :]
+        patches = map(patches_of, images)
+        return (*(p.reshape(-1, p.shape[-1]) for p in patches), *vectors)
 
     @nn.nowrap
     def gate_params(self, params: Params, gates: Gates) -> Params:
         """Return `Model.gate_params`."""
-        names = _names("Conv", len(self.filters)) + _names("Dense", len(self.hidden) + 1)
-        return _gate_chain(params, names, gates)
+        return _gate_chain(params, self._layers, gates)
+
+    @property
+    def _layers(self) -> list[str]:
+        return _names("Conv", len(self.filters)) + _names("Dense", len(self.hidden) + 1)
 
     @nn.compact
-    def _features_and_logits(
+    def _inputs_and_logits(
         self, x: jax.Array, gates: Gates | None
-    ) -> tuple[jax.Array, jax.Array]:
+    ) -> tuple[list[jax.Array], jax.Array]:
         if x.ndim != 4:
             raise checks.Refusal(
                 f"the inputs are of shape {x.shape}; a convnet takes images [B, H, W, channels]."
             )
+        images = []
         for i, filters in enumerate(self.filters):
+            images.append(x)
             layer: nn.Module
             if self.convolution == "lax":
                 layer = nn.Conv(filters, (3, 3), strides=2, padding=1, kernel_init=self.kernel_init)
             else:
-                layer = _PatchConv(filters, self.kernel_init, self.dot_general, name=f"Conv_{i}")
+                layer = PatchConv(filters, self.kernel_init, self.dot_general, name=f"Conv_{i}")
             x = _activate(layer(x), gates, i)
         gates = None if gates is None else gates[len(self.filters) :]
-        return _dense_layers(self, x, gates)
-
-
-class _PatchConv(nn.Module):
-    """A 3x3 convolution with stride 2 and padding 1 as one product of all patches `[B * h * w, 9 * channels]`.
-
-    The same as `nn.Conv`, with parameters of the same names and shapes. On CPU many times faster; and over weights of
-    their own, mapped with vmap, it stays a batched product, where `nn.Conv` becomes a grouped convolution.
-    """
-
-    filters: int
-    kernel_init: Callable[..., jax.Array]
-    dot_general: Callable[..., jax.Array]
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (3, 3, x.shape[-1], self.filters)
-        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, (self.filters,), jnp.float32)
-        x, kernel, bias = nn.dtypes.promote_dtype(x, kernel, bias)
-        padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        rows, columns = (2 * ((size + 1) // 2) - 1 for size in x.shape[1:3])
-        taps = [
-            padded[:, i : i + rows : 2, j : j + columns : 2] for i in range(3) for j in range(3)
-        ]
-        patches = jnp.concatenate(taps, axis=-1)
-        out = self.dot_general(
-            patches.reshape(-1, patches.shape[-1]),
-            kernel.reshape(-1, self.filters),
-            (((1,), (0,)), ((), ())),
-        )
-        return out.reshape(*patches.shape[:3], self.filters) + bias
+        vectors, logits = _dense_layers(self, x, gates)
+        return images + vectors, logits
 
 
 def mlp(
@@ -247,16 +248,18 @@ def _options(initializer: Initializer, precision: Precision) -> dict[str, Any]:
 
 def _dense_layers(
     module: MLP | ConvNet, x: jax.Array, gates: Gates | None
-) -> tuple[jax.Array, jax.Array]:
-    """Return the activations of the last hidden layer, and the logits."""
+) -> tuple[list[jax.Array], jax.Array]:
+    """Return the inputs of each layer, of which the last are the features, and the logits."""
 
     def dense(units: int) -> nn.Dense:
         return nn.Dense(units, kernel_init=module.kernel_init, dot_general=module.dot_general)
 
     x = x.reshape(x.shape[0], -1)
+    inputs = [x]
     for i, units in enumerate(module.hidden):
         x = _activate(dense(units)(x), gates, i)
-    return x, dense(module.num_classes)(x)
+        inputs.append(x)
+    return inputs, dense(module.num_classes)(x)
 
 
 def _activate(x: jax.Array, gates: Gates | None, layer: int) -> jax.Array:

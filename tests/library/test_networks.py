@@ -84,6 +84,26 @@ def test_a_convolution_pads_by_one_and_moves_by_two() -> None:
     assert_close(model.features(params, x)[0], np.asarray(by_hand))
 
 
+@every_model
+def test_a_kernels_gradient_is_in_the_space_of_its_layers_inputs(model: Model) -> None:
+    """Of one image, whose rows span less than a layer has inputs; of another image it is not."""
+    x, other = images(2)[:1], images(2)[1:]
+    params = model.init(KEY, x)
+    grads = jax.jit(jax.grad(squared_error(model)))(params, x)
+    assert model.layer_inputs is not None
+    rows = jax.jit(model.layer_inputs)(params, jnp.concatenate([x, other]))
+    assert len(rows) == len(model.kernels) == len(params)
+    for name, both in zip(model.kernels, rows, strict=True):
+        layer, kind = name.split("/")
+        own, others = np.split(np.asarray(both, np.float64), 2)
+        gradient = np.asarray(grads[layer][kind], np.float64).reshape(both.shape[1], -1)
+        outside = [
+            np.linalg.norm(gradient - np.linalg.pinv(r, 1e-6) @ (r @ gradient))
+            for r in (own, others)
+        ]
+        assert outside[0] < 1e-5 * np.linalg.norm(gradient) < 1e-1 * outside[1]
+
+
 def squared_error(model: Model) -> Any:
     return lambda params, x: (model.apply(params, x) ** 2).mean()
 
