@@ -82,7 +82,11 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
         (online, {"clock": time.time}, "clock is <.*>; it must be a Clock, such as"),
         (online, {"should_stop": True}, "should_stop is True; it must be a function of nothing"),
         (online, {"probe": 3}, "probe is 3; it must be a function of seed, stream, state"),
-        (online, {"checkpoint_seconds": "a"}, "checkpoint_seconds is 'a'; it must be a finite number"),
+        (
+            online,
+            {"checkpoint_seconds": "a"},
+            "checkpoint_seconds is 'a'; it must be a finite number",
+        ),
         (online, {"points": {"lr": 0.1}}, "points is {'lr': 0.1}; it must be a list of settings"),
         (online, {"checkpoint_seconds": 9.0}, "checkpoint_seconds is 9.0; clock must be given"),
         *(
