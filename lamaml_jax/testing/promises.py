@@ -82,8 +82,8 @@ def _settings(factory: Callable[..., Learner], keywords: Mapping[str, Any]) -> I
         if setting.kind is not setting.KEYWORD_ONLY:
             where = f"as in `{name}(model, setting, *, {setting.name})`"
             yield f"{setting.name} may be given by position; settings stand behind a *, {where}."
-        elif hint is None:
-            yield f"{setting.name} has no annotation; the scripts read a setting's text by it."
+        elif hint is None and setting.default in (setting.empty, None):
+            yield f"{setting.name} has no annotation and no default that shows its type; the scripts read text by it."
         elif setting.default is setting.empty and setting.name not in keywords:
             yield f"{setting.name} has no default, and the check was not given a value."
 

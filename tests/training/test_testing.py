@@ -65,8 +65,8 @@ def by_position(model: Model, setting: Setting, lr: NonNegative = 0.1) -> Learne
     return online(model, setting, lr=lr)
 
 
-def unannotated(model: Model, setting: Setting, *, lr=0.1) -> Learner:  # type: ignore[no-untyped-def]
-    return online(model, setting, lr=lr)
+def unannotated(model: Model, setting: Setting, *, lr=None) -> Learner:  # type: ignore[no-untyped-def]
+    return online(model, setting, lr=0.1 if lr is None else lr)
 
 
 def branching(model: Model, setting: Setting, *, lr: NonNegative = 0.1) -> Learner:
