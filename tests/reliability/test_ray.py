@@ -178,6 +178,7 @@ def test_a_script_by_its_path_has_its_modules_and_a_mistake_is_one_sentence(
         command, cwd=tmp_path, env=environment, text=True, capture_output=True, check=False
     )
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    assert "warning" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last == "error: unit run/wrong/cluster/0000 failed: KeyError: 'a mistake'"
     assert (tmp_path / "run" / "online" / "cluster" / "0000" / "summary.json").exists()
