@@ -1,5 +1,6 @@
 """Runs that are stopped from without go on to the same bits, wherever they were."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -175,20 +176,40 @@ def test_a_signal_inside_a_task_keeps_the_state_first(
     assert_same_run(workdir, whole)
 
 
-@pytest.mark.slow
-def test_a_run_killed_at_twenty_random_instants_is_the_same_run(
+def killed(workdir: pathlib.Path, seconds: float, *, learning: bool) -> bool:
+    """Kill a run some time after it starts or, learning, after it has kept a state; return whether it was at work."""
+    before, process = saved(workdir / "state")[-1:], started(workdir)
+    while learning and process.poll() is None and saved(workdir / "state")[-1:] == before:
+        time.sleep(0.005)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    process.kill()
+    process.communicate()
+    return process.returncode == -signal.SIGKILL
+
+
+def test_a_run_killed_while_it_starts_and_inside_a_task_is_the_same_run(
     whole: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    rng, workdir = np.random.default_rng(int.from_bytes(os.urandom(4))), tmp_path / "run"
-    kills = 0
-    while kills < 20 and not (workdir / "summary.json").exists():
-        process = started(workdir)
-        before = saved(workdir / "state")[-1:]
-        while process.poll() is None and saved(workdir / "state")[-1:] == before:
-            time.sleep(0.005)
-        time.sleep(rng.uniform(0, 0.3))
-        process.kill()
-        process.communicate()
-        kills += 1
+    workdir = tmp_path / "run"
+    assert killed(workdir, 1, learning=False) and not saved(workdir / "state")
+    assert killed(workdir, 0, learning=True) and kept_inside(workdir)
     run_train(*LONG, f"--workdir={workdir}")
     assert_same_run(workdir, whole)
+
+
+@pytest.mark.slow
+def test_runs_killed_at_twenty_random_instants_are_the_same_run(
+    whole: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Every other instant is counted from the start; where a run ends before, another goes on."""
+    rng = np.random.default_rng(int.from_bytes(os.urandom(4)))
+    kills, runs = 0, [tmp_path / "0"]
+    while kills < 20:
+        learning = bool(kills % 2)
+        kills += killed(runs[-1], rng.uniform(0, 0.3 if learning else 10), learning=learning)
+        if (runs[-1] / "summary.json").exists():
+            runs.append(tmp_path / str(len(runs)))
+    for workdir in runs:
+        run_train(*LONG, f"--workdir={workdir}")
+        assert_same_run(workdir, whole)
