@@ -59,7 +59,7 @@ nitpick_ignore_regex = [
     (
         "py:class",
         r"((jax|np|npt|numpy|chex|nn|optax|os|pathlib|collections)\..*)|ArrayLike|ArrayTree|Mesh"
-        r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal",
+        r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal|_Share",
     ),
     # and names of private types, which the docstrings around them explain.
     ("py:class", "_P|Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
