@@ -59,10 +59,10 @@ nitpick_ignore_regex = [
     (
         "py:class",
         r"((jax|np|npt|numpy|chex|nn|optax|os|pathlib|collections)\..*)|ArrayLike|ArrayTree|Mesh"
-        r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal|_Share",
+        r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal",
     ),
     # and names of private types, which the docstrings around them explain.
-    ("py:class", "_P|Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
+    ("py:class", "_P|_Share|Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
 ]
 autodoc_default_options = {"no-value": True}
 default_role = "code"
