@@ -66,8 +66,8 @@ def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) ->
 def is_claimed(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> bool:
     """Return whether learner.json in a folder of checkpoints is what `claim` writes there."""
     try:
-        found = json.loads((directory / DESCRIPTION).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        found = _read_description(directory / DESCRIPTION)
+    except ValueError:
         return False
     return found == json.loads(_text(_described(plan, evaluation)))
 
@@ -105,7 +105,7 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str) -> None:
-    found, wanted = _read_description(path), json.loads(json.dumps(wanted))
+    found, wanted = _read_description(path), json.loads(_text(wanted))
     names = {**wanted, **found} if argument == "checkpoint_dir" else wanted
     if differing := [n for n in names if wanted.get(n) != found.get(n)]:
         inside = [_inside(n, wanted.get(n), found.get(n)) for n in differing]
@@ -159,7 +159,7 @@ def _write_description(path: pathlib.Path, text: bytes) -> None:
 def _read_description(path: pathlib.Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = None
     is_ours = isinstance(found, dict) and found.get("format") == description.FORMAT
     if not is_ours or not set(description.NAMES) <= set(found):
