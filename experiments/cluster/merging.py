@@ -15,7 +15,7 @@ import numpy as np
 from experiments.cluster.units import Unit
 from experiments.runs import descriptions, runner, workdirs
 from experiments.runs.config import Config
-from lamaml_jax import Progress, checkpoint, training
+from lamaml_jax import checkpoint, training
 from lamaml_jax.checkpoint import Place
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import write_whole
@@ -61,8 +61,7 @@ def merge(
     for name in descriptions.NAMES:
         workdirs.write_json(folder / name, description)
     _merge_states(config, folder / CHECKPOINTS, [part.folder / CHECKPOINTS for part in parts])
-    progress = Progress(done, plan.rows, infos, record, None, _measures_nothing)
-    workdirs.write_metrics(folder, progress)
+    workdirs.write_lines(folder, record, plan.rows[:done], infos)
     runner.finish(config, dataset, folder, plan, record, clock, done)
 
 
@@ -126,7 +125,3 @@ def _joined(arrays: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]
         else:
             joined[name] = np.concatenate(of_units)
     return joined
-
-
-def _measures_nothing(*_: Any) -> dict[str, np.ndarray]:
-    raise NotImplementedError("a run that is merged has no program to measure with")

@@ -180,10 +180,27 @@ def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
 
 
 def write_metrics(workdir: pathlib.Path, progress: Progress) -> None:
-    """Write a line per seed on every task learnt so far; tasks count from 1, accuracies are in percent."""
+    """Write metrics.jsonl on every task learnt so far."""
+    write_lines(workdir, progress.record, progress.rows[: progress.done], progress.infos)
+
+
+def write_lines(
+    workdir: pathlib.Path,
+    record: Mapping[str, np.ndarray],
+    rows: Sequence[int],
+    infos: Sequence[str],
+) -> None:
+    """Write a line per seed on every task into metrics.jsonl; tasks count from 1, accuracies are in percent.
+
+    Args:
+        workdir: Of the run.
+        record: What was measured.
+        rows: Of the accuracy matrix, after each task that was learnt.
+        infos: The names of what the learner reports.
+    """
     with write_whole(workdir / "metrics.jsonl") as file:
-        for task, row in enumerate(progress.rows[: progress.done]):
-            for line in lines_of_task(progress.record, task, row, progress.infos):
+        for task, row in enumerate(rows):
+            for line in lines_of_task(record, task, row, infos):
                 file.write(json.dumps(line).encode() + b"\n")
 
 
