@@ -8,25 +8,27 @@ the step was made with. Layer or group normalisation and dropout that is switche
 Dimensions: B batch, C classes, D units of the last hidden layer.
 """
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, cast
 
 import chex
 import flax.errors
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from lamaml_jax import checks
-from lamaml_jax.types import Apply, Gates, Model, Params
+from lamaml_jax.networks.adapting import (
+    PURE,
+    checked_model,
+    inputs_of,
+    name_of,
+    names_of,
+    require_function,
+)
+from lamaml_jax.types import Gates, Model, Params
 
 _DRAWS, _KEEPS = "the network draws with a key at every call", "the network keeps a state"
-_PURE = (
-    "a model must be a pure function of its parameters: with layer or group instead of batch normalisation, and "
-    "without dropout or with it switched off"
-)
 
 
 def from_flax(module: nn.Module) -> Model:
@@ -55,12 +57,12 @@ def from_flax(module: nn.Module) -> Model:
         collections = dict(module.init(key, x))
         params = collections.pop("params", {})
         for collection, variables in collections.items():
-            for name in _names(variables)[:1]:
-                raise checks.Refusal(f"{name} is in the collection {collection!r}; {_PURE}.")
+            for name in names_of(variables)[:1]:
+                raise checks.Refusal(f"{name} is in the collection {collection!r}; {PURE}.")
         return params
 
     def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
-        return cast(jax.Array, module.apply({"params": params}, *_inputs(x, gates)))
+        return cast(jax.Array, module.apply({"params": params}, *inputs_of(x, gates)))
 
     def method(name: str) -> Callable[[Params, jax.Array], Any]:
         return lambda params, x: module.apply({"params": params}, x, method=name)
@@ -70,7 +72,7 @@ def from_flax(module: nn.Module) -> Model:
         return f"{name} draws with a key at every call"
 
     methods = method("features"), method("layer_inputs")
-    return _model(draw, apply, flax.errors.InvalidRngError, says, module, *methods)
+    return checked_model(draw, apply, flax.errors.InvalidRngError, says, module, *methods)
 
 
 def from_nnx(make: Callable[..., Any]) -> Model:
@@ -103,7 +105,7 @@ def from_nnx(make: Callable[..., Any]) -> Model:
     """
     from flax import nnx
 
-    _require_function("from_nnx", "rngs", make, nnx.Module)
+    require_function("from_nnx", "rngs", make, nnx.Module)
 
     def parts(module: Any) -> Any:
         return nnx.split(module, nnx.Param, ...)
@@ -113,9 +115,9 @@ def from_nnx(make: Callable[..., Any]) -> Model:
     for path, variable in nnx.to_flat_state(others)[:1]:
         kind = type(variable).__name__ if isinstance(variable, nnx.Variable) else "plain array"
         name = "/".join(map(str, path))
-        raise ValueError(f"{name} is a {kind} and no nnx.Param; {_PURE}, and no rngs in it.")
+        raise ValueError(f"{name} is a {kind} and no nnx.Param; {PURE}, and no rngs in it.")
     structure = jax.tree.structure(state)
-    names = [name.removesuffix("/value") for name in _names(state)]  # each nnx.Param has one
+    names = [name.removesuffix("/value") for name in names_of(state)]  # each nnx.Param has one
 
     def module(params: Any) -> Any:
         return nnx.merge(graph, jax.tree.unflatten(structure, [params[name] for name in names]))
@@ -124,7 +126,7 @@ def from_nnx(make: Callable[..., Any]) -> Model:
         return dict(zip(names, jax.tree.leaves(parts(make(rngs=nnx.Rngs(key)))[1]), strict=True))
 
     def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
-        return module(params)(*_inputs(x, gates))
+        return module(params)(*inputs_of(x, gates))
 
     def features(params: Params, x: jax.Array) -> jax.Array:
         return module(params).features(x)
@@ -132,7 +134,7 @@ def from_nnx(make: Callable[..., Any]) -> Model:
     def says(message: str) -> str:
         return _DRAWS if "no `rngs`" in message else ""
 
-    return _model(draw, apply, ValueError, says, abstract, features)
+    return checked_model(draw, apply, ValueError, says, abstract, features)
 
 
 def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
@@ -157,7 +159,7 @@ def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
     import equinox as eqx
 
     if not (isinstance(make, eqx.Partial) or hasattr(make, "__wrapped__")):  # as by eqx.filter_jit
-        _require_function("from_equinox", "key", make, eqx.Module)
+        require_function("from_equinox", "key", make, eqx.Module)
 
     def is_index(node: Any) -> bool:
         return isinstance(node, eqx.nn.StateIndex)
@@ -165,12 +167,12 @@ def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
     abstract = eqx.filter_eval_shape(make, jax.random.key(0))
     if not callable(abstract):
         kind = type(abstract).__name__
-        raise ValueError(f"make returns a {kind}; it must return a stateless module; {_PURE}.")
+        raise ValueError(f"make returns a {kind}; it must return a stateless module; {PURE}.")
     for path, leaf in jax.tree_util.tree_leaves_with_path(abstract, is_leaf=is_index):
         if is_index(leaf):
-            raise ValueError(f"{_name(path)} is a state (eqx.nn.StateIndex); {_PURE}.")
+            raise ValueError(f"{name_of(path)} is a state (eqx.nn.StateIndex); {PURE}.")
     leaves, structure = jax.tree.flatten(abstract)
-    names = _names(abstract)
+    names = names_of(abstract)
 
     def draw(key: chex.PRNGKey, x: jax.Array) -> Params:
         drawn = zip(names, jax.tree.leaves(make(key)), strict=True)
@@ -181,7 +183,7 @@ def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
         return jax.tree.unflatten(structure, [params.get(name, leaf) for name, leaf in whole])
 
     def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
-        return jax.vmap(lambda one: module(params)(*_inputs(one, gates)))(x)
+        return jax.vmap(lambda one: module(params)(*inputs_of(one, gates)))(x)
 
     def features(params: Params, x: jax.Array) -> jax.Array:
         return jax.vmap(module(params).features)(x)
@@ -189,7 +191,7 @@ def from_equinox(make: Callable[[chex.PRNGKey], Any]) -> Model:
     def says(message: str) -> str:
         return _DRAWS if "requires a key" in message else ""
 
-    return _model(draw, apply, RuntimeError, says, abstract, features)
+    return checked_model(draw, apply, RuntimeError, says, abstract, features)
 
 
 def from_haiku(transformed: Any) -> Model:
@@ -213,97 +215,17 @@ def from_haiku(transformed: Any) -> Model:
 
     if not isinstance(transformed, hk.Transformed):
         kind = type(transformed).__name__
-        raise ValueError(f"transformed is a {kind}; it must be what hk.transform returns; {_PURE}.")
+        raise ValueError(f"transformed is a {kind}; it must be what hk.transform returns; {PURE}.")
     # What hk.without_apply_rng returns is of the same type.
     _, second, *_ = [*inspect.signature(transformed.apply).parameters, ""]
     no_key = (None,) if second == "rng" else ()
 
     def apply(params: Params, x: jax.Array, /, gates: Gates | None = None) -> jax.Array:
-        return transformed.apply(cast(Any, params), *no_key, *_inputs(x, gates))
+        return transformed.apply(cast(Any, params), *no_key, *inputs_of(x, gates))
 
     def says(message: str) -> str:
         if "hk.transform_with_state" in message:
             return _KEEPS
         return _DRAWS if "non-None PRNGKey" in message else ""
 
-    return _model(transformed.init, apply, ValueError, says)
-
-
-def _model(
-    draw: Callable[[chex.PRNGKey, jax.Array], Any],
-    apply: Apply,
-    error: type[Exception],
-    says: Callable[[str], str],
-    module: Any = None,
-    features: Callable[[Params, jax.Array], jax.Array] | None = None,
-    layer_inputs: Callable[[Params, jax.Array], tuple[jax.Array, ...]] | None = None,
-) -> Model:
-    """Return a model with what its module offers, whose `init` refuses what is not pure.
-
-    Args:
-        draw: `draw(key, x) -> params`.
-        apply: The model's.
-        error: What the library raises where a call is not pure.
-        says: What is not, from that error's message; empty for an error of another kind.
-        module: What may have the attributes of a model that stand below, under the same names.
-        features: The model's, if the module has a method of this name.
-        layer_inputs: As `features`.
-    """
-
-    def init(key: chex.PRNGKey, x: jax.Array) -> Params:
-        with _in_one_sentence(error, says):
-            params = draw(key, x)
-            if not jax.tree.leaves(params):
-                raise checks.Refusal("the network has no parameters; it must have some to learn.")
-            for name, leaf in zip(_names(params), jax.tree.leaves(params), strict=True):
-                if not jnp.issubdtype(leaf.dtype, jnp.floating):
-                    allowed = "of floating point, as all parameters are trained"
-                    raise checks.Refusal(f"{name} is of dtype {leaf.dtype}; it must be {allowed}.")
-            jax.eval_shape(apply, params, x)  # initialising has a key for everything, a call none
-        return params
-
-    def has(method: str) -> bool:
-        return callable(getattr(type(module), method, None))
-
-    return Model(
-        init,
-        apply,
-        features if has("features") else None,
-        getattr(module, "gate_sizes", ()),
-        getattr(module, "gate_params", None),
-        getattr(module, "kernels", ()) if has("layer_inputs") else (),
-        layer_inputs if has("layer_inputs") else None,
-    )
-
-
-def _require_function(adapter: str, key: str, make: Any, module: type) -> None:
-    if isinstance(make, module):
-        name = type(make).__name__
-        raise ValueError(
-            f"make is a {name} itself; pass a function that makes it, as every run draws weights of its own: "
-            f"networks.{adapter}(lambda {key}: {name}(..., {key}={key}))."
-        )
-
-
-@contextlib.contextmanager
-def _in_one_sentence(kind: type[Exception], says: Callable[[str], str]) -> Iterator[None]:
-    """Say of a library's error what of the network is not pure, if that is what it is about."""
-    try:
-        yield
-    except kind as error:
-        if found := says(str(error)):
-            raise checks.Refusal(f"{found}; {_PURE}.") from error
-        raise
-
-
-def _inputs(x: jax.Array, gates: Gates | None) -> tuple[Any, ...]:
-    return (x,) if gates is None else (x, gates)
-
-
-def _names(tree: Any) -> list[str]:
-    """Return the path of each leaf, as "Dense_0/kernel"."""
-    return [_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+    return checked_model(transformed.init, apply, ValueError, says)
