@@ -12,8 +12,7 @@ from helpers import assert_close, assert_same_bits, differs
 from scipy import stats
 
 from experiments.runs.catalogue import DATASETS
-from lamaml_jax import Model, networks, products
-from lamaml_jax.updates import hypergradients
+from lamaml_jax import Model, networks
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -106,56 +105,6 @@ def test_a_kernels_gradient_is_in_the_space_of_its_layers_inputs(model: Model) -
 
 def squared_error(model: Model) -> Any:
     return lambda params, x: (model.apply(params, x) ** 2).mean()
-
-
-def values_and_gradients(model: Model, params: Any, side: int) -> Any:
-    """Return the logits, and the loss and hypergradients of second order after two inner steps."""
-    x = jax.random.normal(jax.random.key(2), (6, side, side, 3))
-    lrs = jax.tree.map(lambda p: jnp.full_like(p, 0.01), params)
-    pieces = [x[:2], x[2:4]]
-    loss_fn = squared_error(model)
-
-    def compute(params: Any) -> Any:
-        return model.apply(params, x), hypergradients(
-            loss_fn, params, lrs, pieces, x, order="second"
-        )
-
-    return jax.jit(compute)(params)
-
-
-@pytest.mark.parametrize("side", [8, 7])
-@pytest.mark.parametrize("double", [False, True], ids=["float32", "float64"])
-def test_a_product_of_patches_is_a_convolution_in_values_and_gradients(
-    side: int, double: bool
-) -> None:
-    with jax.enable_x64(double):
-        patches, lax = MODELS["convnet"], MODELS["convnet_lax"]
-        x = jnp.zeros((1, side, side, 3))
-        params = patches.init(KEY, x)
-        assert_same_bits(params, lax.init(KEY, x))
-        params = jax.tree.map(lambda p: p.astype(x.dtype), params)
-        found = values_and_gradients(patches, params, side)
-        expected = values_and_gradients(lax, params, side)
-        assert all(leaf.dtype == x.dtype for leaf in jax.tree.leaves(found))
-        assert_close(found, expected, 1e-10 if double else 1e-5)
-
-
-def test_bfloat16_rounds_the_operands_of_every_product_and_nothing_else() -> None:
-    rounded = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
-    a, b = jax.random.normal(KEY, (5, 300)), jax.random.normal(jax.random.key(1), (300, 7))
-    weights = jax.random.normal(jax.random.key(2), (5, 7))
-    dimensions = (((1,), (0,)), ((), ()))
-
-    def total(a: jax.Array, b: jax.Array) -> jax.Array:
-        return (weights * products.bfloat16(a, b, dimensions)).sum()
-
-    assert_close(products.bfloat16(a, b, dimensions), rounded(a) @ rounded(b))
-    grad_a, grad_b = jax.grad(total, argnums=(0, 1))(a, b)
-    assert_close(grad_a, rounded(weights) @ rounded(b).T)
-    assert_close(grad_b, rounded(a).T @ rounded(weights))
-    # The second derivative is of the gradient's own products.
-    second = jax.grad(lambda a: (jax.grad(total, argnums=1)(a, b) * b).sum())(a)
-    assert_close(second, rounded(weights) @ rounded(b).T)
 
 
 SMALL: dict[str, Any] = {

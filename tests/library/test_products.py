@@ -116,3 +116,21 @@ def test_their_operations_are_counted(product: Any) -> None:
     both = jax.grad(curved(product), argnums=(0, 1))
     for rows in (1, 4):
         assert product_flops(both, *operands(rows)) == 3 * 2 * rows * 3 * 2
+
+
+def test_bfloat16_rounds_the_operands_of_every_product_and_nothing_else() -> None:
+    rounded = lambda a: a.astype(jnp.bfloat16).astype(jnp.float32)  # noqa: E731
+    a = jax.random.normal(jax.random.key(0), (5, 300))
+    b = jax.random.normal(jax.random.key(1), (300, 7))
+    weights = jax.random.normal(jax.random.key(2), (5, 7))
+
+    def total(a: jax.Array, b: jax.Array) -> jax.Array:
+        return (weights * products.bfloat16(a, b, OF_TWO)).sum()
+
+    assert_close(products.bfloat16(a, b, OF_TWO), rounded(a) @ rounded(b))
+    grad_a, grad_b = jax.grad(total, argnums=(0, 1))(a, b)
+    assert_close(grad_a, rounded(weights) @ rounded(b).T)
+    assert_close(grad_b, rounded(a).T @ rounded(weights))
+    # The second derivative is of the gradient's own products.
+    second = jax.grad(lambda a: (jax.grad(total, argnums=1)(a, b) * b).sum())(a)
+    assert_close(second, rounded(weights) @ rounded(b).T)

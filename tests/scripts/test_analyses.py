@@ -7,7 +7,7 @@ import pathlib
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
+from analysing import TINY, colors, config
 from running import run_script
 
 from experiments import robustness, time_accuracy
@@ -15,34 +15,8 @@ from experiments.analyses import robustness as rates
 from experiments.analyses import time_accuracy as costs
 from experiments.analyses.cost import gradients_per_run
 from experiments.runs.config import Config
-from experiments.runs.making import make_config
 from experiments.sweeps.results import Sweep
 from lamaml_jax.datasets import ImageDataset
-
-TINY = (
-    "--packaged_mnist",
-    "--num_tasks=3",
-    "--samples_per_task=20",
-    "--set=glances=1",
-    "--set=hidden=8",
-)
-
-
-def config(learner: str, *assignments: str, num_tasks: int = 3) -> Config:
-    return make_config(
-        benchmark="mnist_rotations",
-        learner=learner,
-        assignments=list(assignments),
-        seeds=(0, 1),
-        stream={"num_tasks": num_tasks, "samples_per_task": 20},
-        network={},
-    )
-
-
-def colors(figure: Figure, label: str) -> set[object]:
-    lines = [line for line in figure.axes[0].lines if line.get_label() == label]
-    return {(line.get_color(), line.get_marker(), line.get_linestyle()) for line in lines}
-
 
 # Robustness.
 
