@@ -11,60 +11,39 @@ import numpy as np
 
 from lamaml_jax import hyper
 from lamaml_jax.testing.trial import MODEL, SETTING, Trial, make_batch, task_data
+from lamaml_jax.training import contract
 from lamaml_jax.types import Batch, Learner, State
-
-_RETURNS = "the tree, shapes and dtypes of what init returns"
 
 
 def fixed_state(trial: Trial) -> Iterator[str]:
     """A state keeps its tree, shapes and dtypes, and so may be the carry of a scan."""
     learner, key, batch = trial.learner, jax.random.key(0), make_batch(0)
     start = jax.eval_shape(learner.init, key, batch)
-    for path, leaf in jax.tree_util.tree_leaves_with_path(start):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            yield f"state{jax.tree_util.keystr(path)} is a key; a state has numbers (jax.random.key_data)."
+    if sentence := contract.key_in(start):
+        yield sentence
+        return
+    returned = jax.eval_shape(learner.update, key, start, batch)
+    if sentence := contract.no_pair(returned):
+        yield sentence
+        return
+    ended = jax.eval_shape(learner.end_task, key, start, task_data(learner, 0))
+    for name, state in (("update", returned[0]), ("end_task", ended)):
+        if sentence := contract.first_change(name, start, state):
+            yield sentence
             return
-    for name, function, data in (
-        ("update", lambda *args: learner.update(*args)[0], batch),
-        ("end_task", learner.end_task, task_data(learner, 0)),
-    ):
-        state = jax.eval_shape(function, key, start, data)
-        trees: list[Any] = [jax.tree.structure(tree) for tree in (state, start)]
-        if trees[0] != trees[1]:
-            yield f"{name} returns a state of another tree; it must keep {_RETURNS}."
-            return
-        paths = jax.tree_util.tree_leaves_with_path(state)
-        for (path, after), before in zip(paths, jax.tree.leaves(start), strict=True):
-            if _aval(after) != _aval(before):
-                where = f"state{jax.tree_util.keystr(path)}"
-                yield (
-                    f"{name} makes {where} {_aval(after)}, which init made {_aval(before)}; "
-                    f"it must keep {_RETURNS}."
-                )
-                return
     # A loop over batches is a scan; its carry is the state.
     batches = jax.tree.map(lambda a: np.stack([a, a]), batch)
     step = lambda state, inputs: learner.update(inputs[0], state, inputs[1])  # noqa: E731
     jax.eval_shape(functools.partial(jax.lax.scan, step), start, (jax.random.split(key), batches))
 
 
-def _aval(leaf: Any) -> str:
-    """Return what a compiled program knows of an array, as "float32[3]"."""
-    weak = ", of weak type (a Python number)" if leaf.weak_type else ""
-    return f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]{weak}"
-
-
 def info(trial: Trial) -> Iterator[str]:
     """An update reports scalars by name."""
-    _, info, _ = jax.eval_shape(
-        functools.partial(_live, trial.learner), jax.random.key(0), make_batch(0)
-    )
-    if not isinstance(info, dict) or not all(isinstance(name, str) for name in info):
-        yield f"update returns a {type(info).__name__}; its info must be a dict of scalars by name."
-        return
-    for name, value in info.items():
-        if value.shape != ():
-            yield f"{name} is of shape {value.shape}; it must be a scalar, such as the mean of that."
+    key, batch = jax.random.key(0), make_batch(0)
+    state = jax.eval_shape(trial.learner.init, key, batch)
+    _, info = jax.eval_shape(trial.learner.update, key, state, batch)
+    if sentence := contract.wrong_info(info):
+        yield sentence
 
 
 def scores(trial: Trial) -> Iterator[str]:
@@ -73,12 +52,8 @@ def scores(trial: Trial) -> Iterator[str]:
     for size, key in ((1, None), (7, jax.random.key(0))):
         predict = functools.partial(trial.learner.predict, key=key)
         scores = jax.eval_shape(predict, state, make_batch(5, 0, size).x, jnp.int32(0))
-        allowed = (size, SETTING.num_classes)
-        if getattr(scores, "shape", None) != allowed or not jnp.issubdtype(
-            scores.dtype, jnp.floating
-        ):
-            found = _aval(scores) if hasattr(scores, "shape") else type(scores).__name__
-            yield f"predict returns {found} for {size} inputs; it must return scores {allowed}, [B, C]."
+        if sentence := contract.wrong_scores(scores, size, SETTING.num_classes):
+            yield sentence
 
 
 def traced_floats(
@@ -129,7 +104,8 @@ def double_precision(
     for (path, after), before in pairs:
         if _dtyped(after) != _dtyped(before):
             where = f"state{jax.tree_util.keystr(path)}"
-            yield f"update makes {where} {_aval(after)} under jax.enable_x64, where it was {_aval(before)}."
+            found, was = contract.aval(after), contract.aval(before)
+            yield f"update makes {where} {found} under jax.enable_x64, where it was {was}."
 
 
 def numpy_batches(trial: Trial) -> Iterator[str]:

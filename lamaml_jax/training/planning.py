@@ -3,6 +3,7 @@
 Dimensions: R runs (seeds, point by point), S stages (the tasks that are learnt, in order), T tasks, C classes.
 """
 
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 from lamaml_jax import checks, hyper, networks
 from lamaml_jax.loop import Hyper
 from lamaml_jax.streams import Benchmark
-from lamaml_jax.training import axes, fitting
+from lamaml_jax.training import axes, contract, fitting
 from lamaml_jax.training.runs import Factory, Point, Runs
 from lamaml_jax.types import Batch, Learner, Loss, Model, State
 
@@ -41,8 +42,10 @@ class Plan(NamedTuple):
     inside: tuple[int, ...] = ()
 
     def build(self, floats: Hyper) -> Learner:
-        """Return the learner with these floats, which may be traced."""
-        return self.learner(self.model, self.stream.setting, **self.static, **floats)
+        """Return the learner with these floats, which may be traced; see `contract.made`."""
+        setting, name = self.stream.setting, hyper.name_of(self.learner)
+        make = functools.partial(self.learner, self.model, setting, **self.static, **floats)
+        return contract.made(make, name, setting)
 
     def tasks(self) -> tuple[int, ...] | None:
         """Return the tasks in the order in which they are learnt, None where they come mixed in a sequence."""
@@ -127,14 +130,9 @@ def _needs(wanted: Plan) -> frozenset[str]:
     setting, shapes = wanted.stream.setting, fitting.example(wanted.stream)
     fitting.check_targets(setting, shapes.y)
     floats = {name: jnp.float32(value) for name, value in wanted.runs.floats.items()}
-    learner = wanted.build(floats)
-    if not isinstance(learner, Learner):
-        raise ValueError(
-            f"learner is {hyper.name_of(wanted.learner)}, which returns a {type(learner).__name__}; it must return a "
-            "Learner."
-        )
+    needs = wanted.build(floats).needs
     networks.check_outputs(wanted.model, setting, shapes.x)
-    return learner.needs
+    return needs
 
 
 def _inside(

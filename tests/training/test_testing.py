@@ -141,6 +141,11 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "heads",
         "outputs of other heads than task 0's have scores",
     ),
+    "a state without a name for its weights": (
+        changed(predict=lambda state, x, task, key=None: MODEL.apply(state["weights"], x)),
+        "scores",
+        "TypeError: tuple indices must be integers",
+    ),
     "one prediction for all": (
         changed(predict=lambda state, x, task, key=None: x.sum()),
         "scores",

@@ -27,7 +27,9 @@ def learner_factory(factory: Callable[_P, Learner]) -> Callable[_P, Learner]:
     @functools.wraps(factory)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> Learner:
         hyper.check_floats(factory, kwargs)
-        return _sealed(factory(*args, **kwargs))
+        learner = factory(*args, **kwargs)
+        # What is none is for the caller to refuse.
+        return _sealed(learner) if isinstance(learner, Learner) else learner
 
     return checked
 

@@ -1,0 +1,112 @@
+"""A method of one's own that breaks a promise is told so by `train`, in one sentence that names method and function."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+from blobs import NETWORK, blobs
+
+from lamaml_jax import Learner, Model, Setting, learner_factory, online, train
+
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
+METHOD = online(NETWORK, blobs().setting)
+
+
+def _raising(*args: Any) -> Any:
+    raise RuntimeError("mine\nand more")
+
+
+def _half(state: Any) -> Any:
+    return jax.tree.map(lambda a: a.astype(jnp.float16), state)
+
+
+BROKEN: dict[str, tuple[dict[str, Any], str]] = {
+    "a key in the state": (
+        {"init": lambda key, example: {"key": key}},
+        r"breaks a promise: state\['key'\] is a key",
+    ),
+    "no arguments": (
+        {"init": lambda: None},
+        r"whose init raises TypeError \(.*0 positional arguments but 2 were given\)",
+    ),
+    "no pair": (
+        {"update": lambda key, state, batch: state},
+        r"update returns OnlineState; it must return \(state, info\)",
+    ),
+    "another tree": (
+        {"update": lambda key, state, batch: (state.params, {})},
+        "update returns a state of another tree; it must keep the tree, shapes and dtypes",
+    ),
+    "another dtype": (
+        {"update": lambda key, state, batch: (_half(state), {})},
+        r"update makes state.params\[.*\] float16\[\d+\], which init made float32\[\d+\]",
+    ),
+    "an unknown field": (
+        {"update": lambda key, state, batch: (state.weights, {})},
+        "whose update raises AttributeError .*'weights'.*check_learner\\(mine\\)",
+    ),
+    "no scalar": (
+        {"update": lambda key, state, batch: (state, {"loss": batch.x})},
+        r"loss is of shape \(\d+, \d+\); it must be a scalar",
+    ),
+    "no names": (
+        {"update": lambda key, state, batch: (state, jnp.float32(0))},
+        "its info must be a dict of scalars by name",
+    ),
+    "another dtype at the end": (
+        {"end_task": lambda key, state, data: _half(state)},
+        "end_task makes state.params",
+    ),
+    "an error at the end": ({"end_task": _raising}, r"whose end_task raises RuntimeError \(mine\)"),
+    "two arguments": (
+        {"predict": lambda state, x: METHOD.predict(state, x, jnp.int32(0), None)},
+        "whose predict raises TypeError",
+    ),
+    "scores of other width": (
+        {"predict": lambda state, x, task, key=None: x},
+        r"predict returns float32\[(\d+),\d+\] for \1 inputs; it must return scores \(\1, 3\)",
+    ),
+    "classes instead of scores": (
+        {
+            "predict": lambda state, x, task, key=None: METHOD.predict(state, x, task, key).argmax(
+                axis=-1
+            )
+        },
+        r"predict returns int32\[\d+\] for",
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_a_broken_promise_is_one_sentence(fault: str) -> None:
+    functions, sentence = BROKEN[fault]
+
+    @learner_factory
+    def mine(model: Model, setting: Setting) -> Learner:
+        return online(model, setting)._replace(**functions)
+
+    with pytest.raises(ValueError, match=f"^learner is mine, .*{sentence}") as caught:
+        train(mine, NETWORK, blobs())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_float_that_python_branches_on_is_one_sentence() -> None:
+    def mine(model: Model, setting: Setting, *, rate: float = 0.1) -> Learner:
+        return online(model, setting, lr=rate if rate > 0 else 0.1)
+
+    with pytest.raises(ValueError, match="mine, which raises TracerBool.* jnp.where or") as caught:
+        train(mine, NETWORK, blobs())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_factory_of_the_package_that_returns_nothing_is_told() -> None:
+    @learner_factory
+    def mine(model: Model, setting: Setting) -> Any:
+        return None
+
+    with pytest.raises(
+        ValueError, match="mine, which returns a NoneType; it must return a Learner"
+    ):
+        train(mine, NETWORK, blobs())
