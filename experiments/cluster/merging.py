@@ -40,7 +40,7 @@ def merge(
         parts: All its units, in order.
 
     Raises:
-        ValueError: A file of a unit is damaged.
+        ValueError: A file of a unit is damaged, or another process is at work in the folder.
     """
     plan = training.plan(
         **config.training(config.make_benchmark(dataset)), settings=config.keywords
@@ -56,13 +56,17 @@ def merge(
         for name, first in records[0].items()
     }
     infos, done = _learnt(parts)
-    (folder / CHECKPOINTS).mkdir(exist_ok=True)
     description = _description(config, parts)
-    for name in descriptions.NAMES:
-        workdirs.write_json(folder / name, description)
-    _merge_states(config, folder / CHECKPOINTS, [part.folder / CHECKPOINTS for part in parts])
-    workdirs.write_lines(folder, record, plan.rows[:done], infos)
-    runner.finish(config, dataset, folder, plan, record, clock, done)
+    with descriptions.kept(folder) as keep:
+        (folder / CHECKPOINTS).mkdir(exist_ok=True)
+        for name in descriptions.NAMES:
+            workdirs.write_json(folder / name, description)
+        keep()
+        _merge_states(config, folder / CHECKPOINTS, [part.folder / CHECKPOINTS for part in parts])
+        keep()
+        workdirs.write_lines(folder, record, plan.rows[:done], infos)
+        keep()
+        runner.finish(config, dataset, folder, plan, record, clock, done)
 
 
 def _description(config: Config, parts: Sequence[Unit]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Runs on a cluster, before Ray has part in them: how they are divided and merged, what is refused."""
 
 import contextlib
+import fcntl
 import itertools
 import json
 import pathlib
@@ -108,7 +109,7 @@ def test_merged_units_are_the_files_of_one_machine(
 def test_a_state_that_not_all_units_have_is_not_merged(
     mnist: ImageDataset, tmp_path: pathlib.Path
 ) -> None:
-    """It would be of several places at once, and going on from it would give other results."""
+    """It would be of several places at once; nor is anything merged into a folder that another process holds."""
     config = swept(mnist, 0.1)
     parts = units.divide(config, tmp_path, 1, 2)
     with keeping_programs():
@@ -116,6 +117,11 @@ def test_a_state_that_not_all_units_have_is_not_merged(
             runner.run(part.config, mnist, part.folder, checkpoint_minutes=minutes)
     saved = [checkpoint.saved(part.folder / "state") for part in parts]
     assert saved == [[(1, 1), (2, 0)], [(1, 0), (2, 0)]]
+    with (tmp_path / locks.NAME).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="where another process is at work"):
+            merging.merge(config, mnist, tmp_path, parts)
+    assert {path.name for path in tmp_path.iterdir()} == {workdirs.CLUSTER, locks.NAME}
     merging.merge(config, mnist, tmp_path, parts)
     assert checkpoint.saved(tmp_path / "state") == [(2, 0)]
 
