@@ -11,7 +11,7 @@ import numpy as np
 
 from lamaml_jax import hyper
 from lamaml_jax.testing.trial import MODEL, SETTING, Trial, make_batch, task_data
-from lamaml_jax.training import contract
+from lamaml_jax.training.planning import contract
 from lamaml_jax.types import Batch, Learner, State
 
 

@@ -15,8 +15,13 @@ from lamaml_jax.learners import LEARNERS
 from lamaml_jax.streams import Benchmark, Stream
 from lamaml_jax.streams.benchmark import Inputs
 from lamaml_jax.streams.parts.inputs import PLAIN_INPUTS
-from lamaml_jax.training.fitting import batch_of_shapes, check_kinds, check_targets, example
 from lamaml_jax.training.planning import Plan
+from lamaml_jax.training.planning.fitting import (
+    batch_of_shapes,
+    check_kinds,
+    check_targets,
+    example,
+)
 from lamaml_jax.training.runs import Factory, Runs
 from lamaml_jax.types import Batch, Loss, Model, Setting
 

@@ -18,9 +18,9 @@ from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
 from lamaml_jax.training.clock import Clock
 from lamaml_jax.training.description import digest
-from lamaml_jax.training.fitting import example
 from lamaml_jax.training.pace import Pace
 from lamaml_jax.training.planning import Plan, plan, state_shapes
+from lamaml_jax.training.planning.fitting import example
 from lamaml_jax.training.program import Probe, compile_runs
 from lamaml_jax.training.progress import OnTask
 from lamaml_jax.training.result import Result

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from lamaml_jax import checks, hyper, networks
 from lamaml_jax.loop import Hyper
 from lamaml_jax.streams import Benchmark
-from lamaml_jax.training import axes, contract, fitting
+from lamaml_jax.training.planning import axes, contract, fitting
 from lamaml_jax.training.runs import Factory, Point, Runs
 from lamaml_jax.types import Batch, Learner, Loss, Model, State
 
