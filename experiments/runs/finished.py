@@ -1,8 +1,14 @@
-"""A finished run's configuration, from its work directory, and a process like the run's."""
+"""A finished run's configuration, from its work directory, a process like the run's, and runs that are parts of one."""
 
+import dataclasses
+import pathlib
 from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
 
 from experiments.process import backend, console
+from experiments.reporting.summary import summarise
 from experiments.runs import workdirs
 from experiments.runs.config import Config
 
@@ -26,6 +32,53 @@ def config(argv: Sequence[str]) -> Config:
     folder = console.path("run", argv[1])
     if workdirs.read_summary(folder) is None:
         raise ValueError(f"run is {str(folder)!r}, which holds no finished run.")
+    return read(folder)
+
+
+def read(folder: pathlib.Path) -> Config:
+    """Return the configuration of the run in a folder.
+
+    Raises:
+        ValueError: The folder holds no run.
+    """
     settings = workdirs.read_settings(folder)
     tuples = {name: tuple(settings[name]) for name in ("seeds", "points")}
     return Config(**settings | tuples)
+
+
+def joined(folders: Sequence[pathlib.Path]) -> tuple[Config, dict[str, Any]]:
+    """Return configuration and summary of finished runs as of one with the seeds of all.
+
+    Args:
+        folders: Of runs that differ in nothing but their seeds, and in what was evaluated.
+
+    Raises:
+        ValueError: They differ in something else, or a file is damaged.
+    """
+    parts = sorted(
+        ((read(folder), workdirs.read_summary(folder) or {}, folder) for folder in folders),
+        key=lambda part: part[0].seeds,
+    )
+    config, summary, first = parts[0]
+    if len(parts) == 1:
+        return config, summary
+    for other, of_other, folder in parts[1:]:
+        alike = dataclasses.replace(
+            other, seeds=config.seeds, eval=config.eval, eval_every=config.eval_every
+        )
+        if alike != config or of_other["data"] != summary["data"]:
+            raise ValueError(
+                f"{folder} cannot go with {first}; they differ in more than their seeds."
+            )
+    whole = dataclasses.replace(config, seeds=tuple(s for of, *_ in parts for s in of.seeds))
+    records = [workdirs.read_results(folder) for *_, folder in parts]
+    record = {
+        name: np.concatenate([of[name] for of in records])
+        for name in ("accuracy", "seeds", "diverged")
+    }
+    clock = {
+        name: sum(of[f"{name}_seconds"] for _, of, _ in parts)
+        for name in ("compile", "train", "eval")
+    }
+    found = summarise(whole, summary["data"], record, clock, summary["updates_per_second"])
+    return whole, {**summary, **found}

@@ -1,7 +1,6 @@
 """The small scripts: presets that build, tables that print, measurements that count right."""
 
 import csv
-import dataclasses
 import json
 import pathlib
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 from running import quick_environment
 
 from benchmarks import measure
-from experiments import collect, presets, storage_table
+from experiments import presets, storage_table
 from experiments.presets import __main__ as listing
 from experiments.presets import grids
 from experiments.runs.config import Config
@@ -199,51 +198,3 @@ def test_storage_is_that_in_the_pages(
     written = (tmp_path / "storage.csv").read_text()
     assert written.count("\n") == 1 + len(presets.PRESETS["mnist_rotations"])
     assert written == (ROOT / "docs" / "measured" / "storage_rotations.csv").read_text()
-
-
-def described(settings: dict[str, Any]) -> str:
-    return json.dumps({"settings": settings, "data": {}, "versions": {"lamaml_jax": "0"}})
-
-
-def summary_of(settings: dict[str, Any], **values: Any) -> dict[str, Any]:
-    summary = {
-        f"{name}_{kind}": 1.0 for name in ("ra", "la", "bti", "fwt") for kind in ("mean", "std")
-    }
-    summary |= {f"{part}_seconds": 30.0 for part in ("compile", "train", "eval")}
-    summary |= {name: settings[name] for name in ("benchmark", "learner", "protocol", "semantics")}
-    summary |= {"order": "first", "standard_stream": False, "num_seeds": 5, "diverged_seeds": []}
-    return summary | values
-
-
-def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(SystemExit, match="holds no finished run"):
-        collect.main([str(tmp_path)])
-    before = presets.MEASURED_RESULTS.read_bytes()
-    settings = dataclasses.asdict(preset("mnist_rotations", "er", num_tasks=3))
-    (tmp_path / "config.json").write_text(described(settings))
-    (tmp_path / "summary.json").write_text(json.dumps(summary_of(settings, data="mnist_subset")))
-    with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
-        collect.main([str(tmp_path)])
-    settings["seeds"], settings["stream"]["num_tasks"] = [0, 1, 2, 3, 4], 20
-    settings["stream"]["heads"], settings["network"]["precision"] = "shared", "bfloat16"
-    (tmp_path / "config.json").write_text(described(settings))
-    with pytest.raises(SystemExit, match="it differs in precision, data"):
-        collect.main([str(tmp_path)])
-    assert presets.MEASURED_RESULTS.read_bytes() == before
-
-
-def test_a_collected_run_says_which_seeds_diverged(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    gathered = tmp_path / "measured.csv"
-    gathered.write_text(presets.MEASURED_RESULTS.read_text().partition("\n")[0] + "\n")
-    monkeypatch.setattr(presets, "MEASURED_RESULTS", gathered)
-    config = dataclasses.replace(preset("mnist_rotations", "la_er"), seeds=(0, 1, 2, 3, 4))
-    settings = json.loads(json.dumps(dataclasses.asdict(config)))
-    (tmp_path / "config.json").write_text(described(settings))
-    summary = summary_of(settings, data="mnist", diverged_seeds=[1, 4])
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    collect.main([str(tmp_path)])
-    capsys.readouterr()
-    listing.main()
-    assert "5 seeds (diverged: 1 4): took 1.5 minutes" in capsys.readouterr().out

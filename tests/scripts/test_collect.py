@@ -1,0 +1,124 @@
+"""Which runs are collected into the committed results, and what of them."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from experiments import collect, presets
+from experiments.presets import __main__ as listing
+from experiments.runs.config import Config
+from experiments.runs.making import make_config
+
+
+def preset(benchmark: str, learner: str, *seeds: int, **stream: Any) -> Config:
+    return make_config(
+        benchmark=benchmark,
+        learner=learner,
+        assignments=[],
+        seeds=seeds,
+        stream=stream,
+        network={},
+    )
+
+
+@pytest.fixture
+def gathered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Have results gathered in a file that has none yet."""
+    path = tmp_path / "measured.csv"
+    path.write_text(presets.MEASURED_RESULTS.read_text().partition("\n")[0] + "\n")
+    monkeypatch.setattr(presets, "MEASURED_RESULTS", path)
+    return path
+
+
+def described(settings: dict[str, Any]) -> str:
+    return json.dumps({"settings": settings, "data": {}, "versions": {"lamaml_jax": "0"}})
+
+
+def summary_of(settings: dict[str, Any], **values: Any) -> dict[str, Any]:
+    summary = {
+        f"{name}_{kind}": 1.0 for name in ("ra", "la", "bti", "fwt") for kind in ("mean", "std")
+    }
+    summary |= {f"{part}_seconds": 30.0 for part in ("compile", "train", "eval")}
+    summary |= {name: settings[name] for name in ("benchmark", "learner", "protocol", "semantics")}
+    summary |= {"order": "first", "standard_stream": False, "num_seeds": 5, "diverged_seeds": []}
+    return summary | values
+
+
+def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(SystemExit, match="holds no finished run"):
+        collect.main([str(tmp_path)])
+    before = presets.MEASURED_RESULTS.read_bytes()
+    settings = dataclasses.asdict(preset("mnist_rotations", "er", 0, num_tasks=3, heads="per_task"))
+    (tmp_path / "config.json").write_text(described(settings))
+    (tmp_path / "summary.json").write_text(json.dumps(summary_of(settings, data="mnist_subset")))
+    with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
+        collect.main([str(tmp_path)])
+    settings["seeds"], settings["stream"]["num_tasks"] = [0, 1, 2, 3, 4], 20
+    settings["stream"]["heads"], settings["network"]["precision"] = "shared", "bfloat16"
+    (tmp_path / "config.json").write_text(described(settings))
+    with pytest.raises(SystemExit, match="it differs in precision, data"):
+        collect.main([str(tmp_path)])
+    assert presets.MEASURED_RESULTS.read_bytes() == before
+
+
+def test_a_collected_run_says_which_seeds_diverged(
+    tmp_path: pathlib.Path, gathered: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = preset("mnist_rotations", "la_er", 0, 1, 2, 3, 4, heads="per_task")
+    settings = json.loads(json.dumps(dataclasses.asdict(config)))
+    (tmp_path / "config.json").write_text(described(settings))
+    summary = summary_of(settings, data="mnist", diverged_seeds=[1, 4])
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    collect.main([str(tmp_path)])
+    capsys.readouterr()
+    listing.main()
+    assert "5 seeds (diverged: 1 4): took 1.5 minutes" in capsys.readouterr().out
+
+
+def finished(folder: pathlib.Path, retained: list[float], first: int) -> str:
+    """Write down a run of La-MAML on CIFAR-100 with 50 % all along and these RA in the end; return its folder."""
+    seeds = range(first, first + len(retained))
+    config = preset("split_cifar100", "la_maml", *seeds)
+    accuracy = np.full((len(retained), 21, 20), 0.5)
+    accuracy[:, -1] = np.array(retained)[:, None] / 100
+    settings = json.loads(json.dumps(dataclasses.asdict(config)))
+    folder.mkdir()
+    (folder / "config.json").write_text(described(settings))
+    ra = {"ra_mean": float(np.mean(retained)), "ra_std": float(np.std(retained))}
+    of_images = {"training_images_per_task": 2250, "evaluation_images_per_task": 500}
+    more = {"data": "cifar100", "num_seeds": len(retained), "updates_per_second": 1.0, **of_images}
+    (folder / "summary.json").write_text(json.dumps(summary_of(settings, **more, **ra)))
+    diverged = np.zeros(len(retained), bool)
+    np.savez(folder / "results.npz", accuracy=accuracy, seeds=np.array(seeds), diverged=diverged)
+    return str(folder)
+
+
+def test_runs_that_differ_in_their_seeds_are_one_row(
+    tmp_path: pathlib.Path, gathered: pathlib.Path
+) -> None:
+    first, others = finished(tmp_path / "0", [56.0], 0), finished(tmp_path / "1", [59.0, 62.0], 1)
+    with pytest.raises(SystemExit, match="is not a run of the preset; it differs in seeds"):
+        collect.main([others])
+    collect.main([others, first])
+    (row,) = csv.DictReader(gathered.read_text().splitlines())
+    assert (row["num_seeds"], row["ra_mean"], row["ra_std"]) == ("3", "59.00", "2.45")
+    assert (row["la_mean"], row["bti_mean"]) == ("50.45", "8.55")
+    assert row["minutes"] == "3.0"  # of both
+
+
+def test_fewer_seeds_take_the_place_of_no_more(
+    tmp_path: pathlib.Path, gathered: pathlib.Path
+) -> None:
+    collect.main([finished(tmp_path / "two", [56.0, 58.0], 0)])
+    before = gathered.read_bytes()
+    one = finished(tmp_path / "one", [61.0], 0)
+    with pytest.raises(SystemExit, match=r"with 1 seed, and measured.csv has 2; remove its row by"):
+        collect.main([one])
+    assert gathered.read_bytes() == before
+    collect.main([finished(tmp_path / "three", [56.0, 58.0, 60.0], 0)])
+    assert "split_cifar100,single,per_task,la_maml,3,,58.00" in gathered.read_text()
