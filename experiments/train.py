@@ -28,7 +28,7 @@ from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
 from experiments.runs import catalogue, dry_run, events, runner, workdirs
 from experiments.runs.config import Config, stream_defaults
-from experiments.runs.making import make_config
+from experiments.runs.making import assignments_for, make_config
 from lamaml_jax import hyper, training
 from lamaml_jax.learners import LEARNERS
 
@@ -166,7 +166,7 @@ def _configs() -> list[Config]:
         make_config(
             **settings,
             learner=learner,
-            assignments=[*_shortened(learner), *_for_learner(learner, learners, overrides)],
+            assignments=[*_shortened(learner), *assignments_for(learner, learners, overrides)],
             seeds=seeds,
             eval=_EVAL.value,  # type: ignore[arg-type]
             eval_every=_EVAL_EVERY.value,
@@ -206,13 +206,6 @@ def _without_preset() -> list[str]:
         return []
     known = presets.names(options.BENCHMARK.value, options.PROTOCOL.value)  # type: ignore[arg-type]
     return [learner for learner in LEARNERS if learner not in known]
-
-
-def _for_learner(learner: str, learners: Sequence[str], overrides: list[str]) -> list[str]:
-    """Return the overrides for one of several learners, leaving out those that only others have."""
-    names = {name: hyper.names(catalogue.learner(name)) for name in learners}
-    others = set().union(*names.values()) - names[learner]
-    return [text for text in overrides if text.partition("=")[0] not in others]
 
 
 if __name__ == "__main__":

@@ -36,11 +36,13 @@ class Wanted(NamedTuple):
     unit_gpus: int | None
 
 
-def set_up(num_runs: Callable[[], int] | None = None) -> None:
+def set_up(
+    num_runs: Callable[[], int] | None = None, benchmark: Callable[[], str] | None = None
+) -> None:
     """Set the process of a script up, as `options.set_up`; beside a cluster it computes nothing, and takes no GPU."""
     if CLUSTER.value is not None:
         jax.config.update("jax_platforms", "cpu")
-    options.set_up(num_runs)
+    options.set_up(num_runs, benchmark)
     with console.plain_errors():
         wanted()
 

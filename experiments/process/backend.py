@@ -1,5 +1,6 @@
 """Set JAX up for a script, before its backend starts."""
 
+import gc
 import os
 import pathlib
 from collections.abc import Sequence
@@ -54,6 +55,12 @@ def configure(
         raise ValueError(f"JAX finds no device (JAX_PLATFORMS is {wanted!r}). {error}") from None
     if devices is not None:
         require(devices, found)
+
+
+def free_programs() -> None:
+    """Forget all compiled programs, which would fill the memory of a process that goes through many runs."""
+    jax.clear_caches()
+    gc.collect()
 
 
 def require(devices: int, found: Sequence[jax.Device]) -> None:

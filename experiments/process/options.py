@@ -153,16 +153,20 @@ _NETWORK = {
 }
 
 
-def set_up(num_runs: Callable[[], int] | None = None) -> None:
+def set_up(
+    num_runs: Callable[[], int] | None = None, benchmark: Callable[[], str] | None = None
+) -> None:
     """Set the process of a script up, before it computes; a flag that is wrong ends it with one sentence.
 
     Args:
         num_runs: How many runs there are side by side, read from the flags; None stands for as many as there are cores.
+        benchmark: Which benchmark they are on, read from the flags; that of --benchmark by default.
     """
     console.prepare()
     with console.plain_errors():
         runs = None if num_runs is None else num_runs()
-        backend.configure(BENCHMARK.value, runs, DEVICES.value)
+        name = BENCHMARK.value if benchmark is None else benchmark()
+        backend.configure(name, runs, DEVICES.value)
 
 
 def refuse_arguments(argv: Iterable[str], *, dry_run: bool = False) -> None:
@@ -258,32 +262,38 @@ def settings() -> dict[str, Any]:
     }
 
 
-def workdir() -> pathlib.Path:
-    """Return the folder for the results.
+def workdir(default: str | None = None) -> pathlib.Path:
+    """Return the folder for the results; the script's own, where it has one, by default.
 
     Raises:
         ValueError: None is given.
     """
-    if not WORKDIR.value:
+    text = WORKDIR.value or default
+    if not text:
         raise ValueError("workdir is not given; it must be a folder for the results.")
-    return console.path("workdir", WORKDIR.value)
+    return console.path("workdir", text)
 
 
-def dataset(name: str | None) -> datasets.ImageDataset | None:
+def dataset(name: str | None, benchmark: str | None = None) -> datasets.ImageDataset | None:
     """Load the dataset of this name; of None, of a benchmark with data of its own, there is none.
+
+    Args:
+        name: Of the dataset.
+        benchmark: What a message says needs it; --benchmark by default.
 
     Raises:
         ValueError: It is not said where from, or twice.
         DatasetError: It is not there.
     """
+    benchmark = benchmark or BENCHMARK.value
     if PACKAGED.value and DATA_DIR.value is not None:
         raise ValueError("packaged_mnist and data_dir are both given; it must be one of them.")
     if name is None and PACKAGED.value:
-        raise ValueError(f"packaged_mnist is given; {BENCHMARK.value} has data of its own.")
+        raise ValueError(f"packaged_mnist is given; {benchmark} has data of its own.")
     if name is None:
         return None
     if PACKAGED.value and name != "mnist":
-        raise ValueError(f"packaged_mnist is given; {BENCHMARK.value} needs {name} in a data_dir.")
+        raise ValueError(f"packaged_mnist is given; {benchmark} needs {name} in a data_dir.")
     if PACKAGED.value:
         return datasets.load_packaged_mnist()
     if DATA_DIR.value is None:

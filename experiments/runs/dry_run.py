@@ -63,6 +63,20 @@ class Pace(NamedTuple):
     task: float
 
 
+class Work(NamedTuple):
+    """What is left to do of a run.
+
+    Attributes:
+        plan: Of the whole run.
+        place: How far it is.
+        updates: Of the weights of all runs, that are ahead.
+    """
+
+    plan: Plan
+    place: checkpoint.Place
+    updates: int
+
+
 def size(config: Config, dataset: ImageDataset | None) -> Size:
     """Return how much memory and disk runs take.
 
@@ -105,18 +119,16 @@ def show(
     rows = [["learner", "runs", "tasks to learn", "updates", "minutes", "memory", "disk"]]
     minutes, kept, most = 0.0, 0.0, 0.0
     for config, folder in ahead:
-        plan = _plan(config, dataset)
+        work = left(config, dataset, checkpoint.Place(0) if overwrite else place(folder))
         if config.learner not in paces:
-            paces[config.learner] = probe(config, plan, PROBE_SECONDS / len(learners))
-        place = checkpoint.Place(0) if overwrite else _place(folder)
-        bytes_of = size(config, dataset)
-        num_runs, updates = len(config.runs().each()), _updates(config, plan, place)
-        takes = _seconds(config, plan, place, updates, paces[config.learner]) / 60
+            paces[config.learner] = probe(config, work.plan, PROBE_SECONDS / len(learners))
+        bytes_of, num_runs = size(config, dataset), len(config.runs().each())
+        takes = seconds(config, work, paces[config.learner]) / 60
         memory = (bytes_of.fixed + num_runs * bytes_of.per_run) / 2**30
         disk = num_runs * bytes_of.kept / 2**20
         minutes, kept, most = minutes + takes, kept + disk, max(most, memory)
-        tasks = f"{len(plan.rows) - place.stage} of {len(plan.rows)}"
-        numbers = (f"{updates:,}", f"{takes:.1f}", f"{memory:.1f} GiB", f"{disk:.0f} MiB")
+        tasks = f"{len(work.plan.rows) - work.place.stage} of {len(work.plan.rows)}"
+        numbers = (f"{work.updates:,}", f"{takes:.1f}", f"{memory:.1f} GiB", f"{disk:.0f} MiB")
         rows.append([catalogue.short(config.learner), str(num_runs), tasks, *numbers])
     if finished := len(runs) - len(ahead):
         print(f"Finished already, and only shown: {finished}.")
@@ -128,6 +140,34 @@ def show(
         )
     print(_of_pairs(len(runs[0][0].seeds)))
     print("Nothing was run.")
+
+
+def place(folder: pathlib.Path) -> checkpoint.Place:
+    """Return how far the run of a work directory is, by the states that it has kept."""
+    return (checkpoint.saved(folder / CHECKPOINTS) or [checkpoint.Place(0)])[-1]
+
+
+def left(config: Config, dataset: ImageDataset | None, since: checkpoint.Place) -> Work:
+    """Return what there is to do of a run from a place on."""
+    benchmark = config.make_benchmark(dataset)
+    plan = training.plan(**config.training(benchmark), settings=config.keywords)
+    batches = sum(map(plan.num_batches, range(since.stage, len(plan.rows)))) - since.batches
+    updates = batches * config.updates_per_batch() * len(config.runs().each())
+    return Work(plan, since, updates)
+
+
+def seconds(config: Config, work: Work, pace: Pace) -> float:
+    """Return how long what is left of a run takes at a pace, programs compiled anew."""
+    since, num_tasks = work.place.stage, work.plan.stream.setting.num_tasks
+    stages = range(since, len(work.plan.rows))
+    evaluated: Mapping[str, Callable[[int], int]] = {
+        "all": lambda stage: num_tasks,
+        "seen": lambda stage: min(num_tasks, stage + 2),
+        "needed": lambda stage: num_tasks if stage == stages[-1] else 2,
+    }
+    tasks = sum(map(evaluated[config.eval], stages)) + (0 if since else num_tasks)
+    tasks += sum(stage + 1 for stage in stages) * len(work.plan.inside)
+    return pace.compile + work.updates * pace.update + tasks * pace.task
 
 
 def probe(config: Config, plan: Plan, seconds: float) -> Pace:
@@ -165,34 +205,6 @@ def _train(program: Program, plan: Plan, seconds: float) -> float:
             if sum(taken) > seconds / 2 and len(taken) > 1:
                 return sum(taken[1:]) / sum(batches[1:])
     return sum(taken[1:] or taken) / sum(batches[1:] or batches)
-
-
-def _plan(config: Config, dataset: ImageDataset | None) -> Plan:
-    benchmark = config.make_benchmark(dataset)
-    return training.plan(**config.training(benchmark), settings=config.keywords)
-
-
-def _place(folder: pathlib.Path) -> checkpoint.Place:
-    return (checkpoint.saved(folder / CHECKPOINTS) or [checkpoint.Place(0)])[-1]
-
-
-def _updates(config: Config, plan: Plan, place: checkpoint.Place) -> int:
-    batches = sum(map(plan.num_batches, range(place.stage, len(plan.rows)))) - place.batches
-    return batches * config.updates_per_batch() * len(config.runs().each())
-
-
-def _seconds(
-    config: Config, plan: Plan, place: checkpoint.Place, updates: int, pace: Pace
-) -> float:
-    stages, num_tasks = range(place.stage, len(plan.rows)), plan.stream.setting.num_tasks
-    evaluated: Mapping[str, Callable[[int], int]] = {
-        "all": lambda stage: num_tasks,
-        "seen": lambda stage: min(num_tasks, stage + 2),
-        "needed": lambda stage: num_tasks if stage == stages[-1] else 2,
-    }
-    tasks = sum(map(evaluated[config.eval], stages)) + (0 if place.stage else num_tasks)
-    tasks += sum(stage + 1 for stage in stages) * len(plan.inside)
-    return pace.compile + updates * pace.update + tasks * pace.task
 
 
 def _of_pairs(num_seeds: int) -> str:

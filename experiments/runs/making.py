@@ -1,7 +1,7 @@
 """How a configuration is made of what flags say, and checked before any work starts."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from experiments import presets
@@ -85,6 +85,13 @@ def make_config(
     if eval_every is not None:
         _check_inside(config, needs)
     return config
+
+
+def assignments_for(learner: str, learners: Sequence[str], assignments: Sequence[str]) -> list[str]:
+    """Return the assignments for one of several learners, leaving out those that only others have."""
+    names = {name: hyper.names(catalogue.learner(name)) for name in learners}
+    others = set().union(*names.values()) - names[learner]
+    return [text for text in assignments if text.partition("=")[0] not in others]
 
 
 def setting_names(benchmark: str, learner: str, architecture: str | None = None) -> list[str]:

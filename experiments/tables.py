@@ -1,0 +1,182 @@
+"""Run what is missing of one of the paper's tables of results, and print the table with the paper's values.
+
+    python -m experiments.tables --table=cifar100 --num_seeds=1 --data_dir=DATA --workdir=runs/tables
+
+The runs are those of `experiments.train` with the presets, the cheapest first, each in a folder of its own,
+WORKDIR/BENCHMARK_PROTOCOL_LEARNER; one that `experiments.train` has made there counts as well. What the committed
+results have with as many seeds is not run again, and a run of a preset is collected into them when it is finished (see
+`experiments.collect`). The same command goes on where it was interrupted, and with more seeds runs only these. --list
+runs nothing, and says what is done, what is missing and how long that takes.
+"""
+
+import pathlib
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/tables.py`
+
+if __name__ == "__main__":
+    from experiments.process import startup
+
+    startup.begin()
+
+from absl import app, flags
+
+from experiments import collect
+from experiments.cluster import options as cluster_options
+from experiments.process import console, options
+from experiments.runs import catalogue, workdirs
+from experiments.runs.config import Config
+from experiments.runs.making import assignments_for, make_config
+from experiments.tabling import cells, showing, work
+from experiments.tabling.cells import Cell, Name
+from experiments.tabling.expected import Expected, cheapest_first, expect
+from lamaml_jax.datasets import ImageDataset
+
+_TABLE = flags.DEFINE_string(
+    "table", None, "Which of the paper's tables: any of " + ", ".join(cells.TABLES)
+)
+_LIST = flags.DEFINE_bool(
+    "list", False, "Run nothing: print what is done, what is missing, and how long it takes"
+)
+_MINUTES = flags.DEFINE_float(
+    "minutes",
+    None,
+    "Begin no run that is expected to end later than so many minutes from the start; all by default",
+    lower_bound=0.0,
+)
+_AGAIN = flags.DEFINE_bool(
+    "again", False, "Run as well what the committed results have, as where a preset has changed"
+)
+_WORKDIR = "runs/tables"
+
+
+def script(argv: Sequence[str]) -> None:
+    """Set the process up and run what is missing."""
+    cluster_options.set_up(_num_runs, lambda: cells.benchmarks(_TABLE.value)[0])
+    main(argv)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Run what is missing of the table that the flags name, and print the table."""
+    with console.plain_errors():
+        options.refuse_arguments(argv, dry_run=True)
+        begun = time.monotonic()
+        names, without = _names()
+        dataset = _dataset(names)
+        known = [_make(name, names, dataset) for name in names]
+        members = [cell for cell in known if not cell.config.lacks_task_ids()]
+        rows = collect.read_rows()
+        refused = {cell.label(): text for cell in members if (text := work.refusal(cell, dataset))}
+        sound = [cell for cell in members if cell.label() not in refused]
+        done = [cell for cell in sound if _is_done(cell, rows)]
+        missing = [cell for cell in sound if cell not in done]
+        ahead = cheapest_first(list(zip(missing, expect(missing, rows, dataset), strict=True)))
+        notes = [
+            _note("Left out, since they have no preset", [cells.label(name) for name in without]),
+            _note(
+                "Left out, since they need to know the task at test (--heads=per_task)",
+                [cell.label() for cell in known if cell not in members],
+            ),
+            *(f"Refused: {label}: {text}" for label, text in refused.items()),
+        ]
+        if _LIST.value or options.DRY_RUN.value:
+            print(showing.listed(done, ahead, rows, _MINUTES.value))
+            _print(notes)
+            print("Nothing was run.")
+            return
+        work.gather(done, rows, again=_AGAIN.value)
+        left = None if _MINUTES.value is None else _MINUTES.value - (time.monotonic() - begun) / 60
+        failed, not_begun = work.perform(ahead, dataset, left)
+        rows = collect.read_rows()
+        print(showing.results(members, rows))
+        _print([*notes, *_outcome(members, failed, not_begun, rows)])
+        if failed or refused:
+            sys.exit(1)
+
+
+def _outcome(
+    members: Sequence[Cell],
+    failed: Mapping[str, str],
+    not_begun: Sequence[tuple[Cell, Expected]],
+    rows: Mapping[collect.Key, collect.Row],
+) -> list[str]:
+    """Return what is to be said below the table."""
+    kept_back = {
+        cell.label(): ", ".join(obstacles)
+        for cell in members
+        if not cell.ahead() and (obstacles := cells.obstacles(cell))
+    }
+    differing = "; ".join(dict.fromkeys(kept_back.values()))
+    return [
+        *(f"Failed: {label}: {reason}" for label, reason in failed.items()),
+        _note("Diverged", showing.diverged(members, rows)),
+        _note(
+            f"Not begun, as --minutes={_MINUTES.value:g} is not enough" if not_begun else "",
+            [f"{cell.label()} ({of.in_words()})" for cell, of in not_begun],
+        ),
+        _note(
+            f"Not collected, as they differ from the committed runs in {differing}", list(kept_back)
+        ),
+    ]
+
+
+def _note(what: str, labels: Sequence[str]) -> str:
+    return f"{what}: {', '.join(labels)}" if labels else ""
+
+
+def _print(notes: Sequence[str]) -> None:
+    if lines := [note for note in notes if note]:
+        print("", *lines, sep="\n")
+
+
+def _names() -> tuple[list[Name], list[Name]]:
+    given = {
+        name: flags.FLAGS[name].value if flags.FLAGS[name].present else None
+        for name in ("benchmark", "protocol")
+    }
+    learners = None if options.LEARNER.value is None else options.learners([])
+    return cells.names(_TABLE.value, **given, learners=learners)
+
+
+def _seeds() -> tuple[int, ...]:
+    in_paper = 5 if _TABLE.value == "mnist" else 3
+    return options.seeds(options.num_seeds(in_paper), first=0)
+
+
+def _num_runs() -> int:
+    """Return how many seeds are run beside each other, by what is in the folders; JAX has not started yet."""
+    root, seeds = options.workdir(_WORKDIR), _seeds()
+    parts = [part for name in _names()[0] for part in cells.divide(name.folder(root), seeds)]
+    ahead = [len(part.seeds) for part in parts if not workdirs.is_finished(part.folder)]
+    return max(ahead, default=len(seeds))
+
+
+def _dataset(names: Sequence[Name]) -> ImageDataset | None:
+    """Load the images, but for a list where they are not named."""
+    benchmark = names[0].benchmark
+    named = options.PACKAGED.value or options.DATA_DIR.value is not None
+    if (_LIST.value or options.DRY_RUN.value) and not named:
+        return None
+    return options.dataset(catalogue.dataset(benchmark, options.DATASET.value), benchmark)
+
+
+def _make(name: Name, names: Sequence[Name], dataset: ImageDataset | None) -> Cell:
+    learners = list(dict.fromkeys(of.learner for of in names))
+
+    def configure(**of_cell: Any) -> Config:
+        assignments = assignments_for(name.learner, learners, options.SET.value)
+        # What the metrics need is enough for a table.
+        return make_config(**options.settings() | of_cell, assignments=assignments, eval="needed")
+
+    return cells.make(name, options.workdir(_WORKDIR), _seeds(), dataset, configure)
+
+
+def _is_done(cell: Cell, rows: Mapping[collect.Key, collect.Row]) -> bool:
+    return not cell.ahead() or (cell.is_measured(rows) and not _AGAIN.value)
+
+
+if __name__ == "__main__":
+    app.run(script)
