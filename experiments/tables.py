@@ -13,7 +13,6 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1]))  # for `python experiments/tables.py`
 
@@ -27,7 +26,7 @@ from absl import app, flags
 from experiments import collect
 from experiments.cluster import options as cluster_options
 from experiments.process import console, options
-from experiments.runs import catalogue, workdirs
+from experiments.runs import workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import assignments_for, make_config
 from experiments.tabling import cells, showing, work
@@ -65,15 +64,19 @@ def main(argv: Sequence[str]) -> None:
         options.refuse_arguments(argv, dry_run=True)
         begun = time.monotonic()
         names, without = _names()
-        dataset = _dataset(names)
-        known = [_make(name, names, dataset) for name in names]
+        configs = [_config(name, names) for name in names]
+        root, dataset = options.workdir(_WORKDIR), _dataset(configs[0])
+        known = [cells.make(*of, root, dataset) for of in zip(names, configs, strict=True)]
         members = [cell for cell in known if not cell.config.lacks_task_ids()]
         rows = collect.read_rows()
         refused = {cell.label(): text for cell in members if (text := work.refusal(cell, dataset))}
         sound = [cell for cell in members if cell.label() not in refused]
         done = [cell for cell in sound if _is_done(cell, rows)]
         missing = [cell for cell in sound if cell not in done]
-        ahead = cheapest_first(list(zip(missing, expect(missing, rows, dataset), strict=True)))
+        # Of a single run nobody asks how long it takes.
+        is_asked = _is_list() or _MINUTES.value is not None or len(missing) > 1
+        expected = expect(missing, rows, dataset if is_asked else None)
+        ahead = cheapest_first(list(zip(missing, expected, strict=True)))
         notes = [
             _note("Left out, since they have no preset", [cells.label(name) for name in without]),
             _note(
@@ -82,7 +85,7 @@ def main(argv: Sequence[str]) -> None:
             ),
             *(f"Refused: {label}: {text}" for label, text in refused.items()),
         ]
-        if _LIST.value or options.DRY_RUN.value:
+        if _is_list():
             print(showing.listed(done, ahead, rows, _MINUTES.value))
             _print(notes)
             print("Nothing was run.")
@@ -154,24 +157,24 @@ def _num_runs() -> int:
     return max(ahead, default=len(seeds))
 
 
-def _dataset(names: Sequence[Name]) -> ImageDataset | None:
+def _dataset(config: Config) -> ImageDataset | None:
     """Load the images, but for a list where they are not named."""
-    benchmark = names[0].benchmark
-    named = options.PACKAGED.value or options.DATA_DIR.value is not None
-    if (_LIST.value or options.DRY_RUN.value) and not named:
-        return None
-    return options.dataset(catalogue.dataset(benchmark, options.DATASET.value), benchmark)
+    is_named = options.PACKAGED.value or options.DATA_DIR.value is not None
+    return options.dataset(config.dataset, config.benchmark) if is_named or not _is_list() else None
 
 
-def _make(name: Name, names: Sequence[Name], dataset: ImageDataset | None) -> Cell:
+def _config(name: Name, names: Sequence[Name]) -> Config:
     learners = list(dict.fromkeys(of.learner for of in names))
+    return make_config(
+        **options.settings() | name._asdict(),
+        assignments=assignments_for(name.learner, learners, options.SET.value),
+        seeds=_seeds(),
+        eval="needed",  # by the metrics, which are all that a table has
+    )
 
-    def configure(**of_cell: Any) -> Config:
-        assignments = assignments_for(name.learner, learners, options.SET.value)
-        # What the metrics need is enough for a table.
-        return make_config(**options.settings() | of_cell, assignments=assignments, eval="needed")
 
-    return cells.make(name, options.workdir(_WORKDIR), _seeds(), dataset, configure)
+def _is_list() -> bool:
+    return _LIST.value or options.DRY_RUN.value
 
 
 def _is_done(cell: Cell, rows: Mapping[collect.Key, collect.Row]) -> bool:

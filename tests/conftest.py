@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import os
+import pathlib
 import tempfile
 from collections.abc import Iterator
 from typing import Any
@@ -12,6 +13,7 @@ import tensorflow_datasets as tfds
 from helpers import compiling_quickly, free_memory, set_url
 from split_archives import Original, cifar_original, tiny_original
 
+from experiments import presets
 from lamaml_jax.datasets import (
     ImageDataset,
     cifar100,
@@ -65,6 +67,15 @@ def quick_compile() -> Iterator[None]:
     """Leave out most of the compiler's optimisations: for programs that compile long and run once."""
     with compiling_quickly():
         yield
+
+
+@pytest.fixture
+def gathered(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Path:
+    """Have results gathered in a file that has none yet."""
+    path = tmp_path / "measured.csv"
+    path.write_text(presets.MEASURED_RESULTS.read_text().partition("\n")[0] + "\n")
+    monkeypatch.setattr(presets, "MEASURED_RESULTS", path)
+    return path
 
 
 @pytest.fixture(scope="session")

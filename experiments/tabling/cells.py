@@ -6,7 +6,7 @@ A cell is what one row of a table is of: a benchmark, a protocol, a learner, and
 import csv
 import dataclasses
 import pathlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments import collect, presets
@@ -156,30 +156,19 @@ def divide(folder: pathlib.Path, seeds: tuple[int, ...]) -> list[Part]:
     return parts
 
 
-def make(
-    name: Name,
-    root: pathlib.Path,
-    seeds: tuple[int, ...],
-    dataset: ImageDataset | None,
-    make_config: Callable[..., Config],
-) -> Cell:
+def make(name: Name, config: Config, root: pathlib.Path, dataset: ImageDataset | None) -> Cell:
     """Return a cell.
 
     Args:
         name: What it is of.
+        config: With all seeds that are wanted.
         root: The folder of all tables.
-        seeds: Those wanted.
         dataset: The images; None stands for the whole dataset.
-        make_config: Returns the configuration of these seeds, evaluated as the metrics need.
-
-    Raises:
-        ValueError: The settings are not possible.
     """
-    config = make_config(**name._asdict(), seeds=seeds)
     data = str(config.dataset) if dataset is None else config.name_of(dataset)
     parts = tuple(
         (_as_begun(dataclasses.replace(config, seeds=part.seeds), part.folder), part.folder)
-        for part in divide(name.folder(root), seeds)
+        for part in divide(name.folder(root), config.seeds)
     )
     differing = [what for what in collect.differences(config, data) if what != "seeds"]
     return Cell(name, config, parts, tuple(differing))

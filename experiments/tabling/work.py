@@ -41,7 +41,8 @@ def perform(
         if not expected.fits(spent, minutes):
             not_begun.append((cell, expected))
             continue
-        print(f"[{number} of {len(ahead)}] {cell.label()}: {expected.in_words()}", file=sys.stderr)
+        takes = "" if expected.minutes is None else f", {expected.in_words()} minutes"
+        print(f"[{number} of {len(ahead)}] {cell.label()}{takes}", file=sys.stderr)
         try:
             _run(cell, dataset)
         except Interrupted:
