@@ -26,12 +26,12 @@ from absl import app, flags
 from experiments import collect
 from experiments.cluster import options as cluster_options
 from experiments.process import console, options
-from experiments.runs import workdirs
+from experiments.runs import descriptions, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import assignments_for, make_config
 from experiments.tabling import cells, showing, work
 from experiments.tabling.cells import Cell, Name
-from experiments.tabling.expected import Expected, cheapest_first, expect
+from experiments.tabling.expected import cheapest_first, expect
 from lamaml_jax.datasets import ImageDataset
 
 _TABLE = flags.DEFINE_string(
@@ -90,39 +90,36 @@ def main(argv: Sequence[str]) -> None:
             _print(notes)
             print("Nothing was run.")
             return
-        work.gather(done, rows, again=_AGAIN.value)
+        uncollected = work.gather(done, rows, again=_AGAIN.value)
         left = None if _MINUTES.value is None else _MINUTES.value - (time.monotonic() - begun) / 60
-        failed, not_begun = work.perform(ahead, dataset, left)
+        outcome = work.perform(ahead, dataset, left)
+        outcome.uncollected.update(uncollected)
         rows = collect.read_rows()
-        print(showing.results(members, rows))
-        _print([*notes, *_outcome(members, failed, not_begun, rows)])
-        if failed or refused:
+        print(showing.results(members, rows, refused))
+        _print([*notes, *_in_words(outcome, sound, rows)])
+        if refused or outcome.failed or outcome.uncollected:
             sys.exit(1)
 
 
-def _outcome(
-    members: Sequence[Cell],
-    failed: Mapping[str, str],
-    not_begun: Sequence[tuple[Cell, Expected]],
-    rows: Mapping[collect.Key, collect.Row],
+def _in_words(
+    outcome: work.Outcome, members: Sequence[Cell], rows: Mapping[collect.Key, collect.Row]
 ) -> list[str]:
     """Return what is to be said below the table."""
-    kept_back = {
+    others = {
         cell.label(): ", ".join(obstacles)
         for cell in members
         if not cell.ahead() and (obstacles := cells.obstacles(cell))
     }
-    differing = "; ".join(dict.fromkeys(kept_back.values()))
+    differing = "; ".join(dict.fromkeys(others.values()))
     return [
-        *(f"Failed: {label}: {reason}" for label, reason in failed.items()),
+        *(f"Failed: {label}: {reason}" for label, reason in outcome.failed.items()),
+        *(f"Not collected: {label}: {reason}" for label, reason in outcome.uncollected.items()),
         _note("Diverged", showing.diverged(members, rows)),
         _note(
-            f"Not begun, as --minutes={_MINUTES.value:g} is not enough" if not_begun else "",
-            [f"{cell.label()} ({of.in_words()})" for cell, of in not_begun],
+            f"Not begun, as {_MINUTES.value or 0:g} minutes are not enough",
+            [f"{label} ({of.in_words()})" for label, of in outcome.not_begun.items()],
         ),
-        _note(
-            f"Not collected, as they differ from the committed runs in {differing}", list(kept_back)
-        ),
+        _note(f"Not collected, as they differ from the committed runs in {differing}", [*others]),
     ]
 
 
@@ -153,8 +150,10 @@ def _num_runs() -> int:
     """Return how many seeds are run beside each other, by what is in the folders; JAX has not started yet."""
     root, seeds = options.workdir(_WORKDIR), _seeds()
     parts = [part for name in _names()[0] for part in cells.divide(name.folder(root), seeds)]
-    ahead = [len(part.seeds) for part in parts if not workdirs.is_finished(part.folder)]
-    return max(ahead, default=len(seeds))
+    ahead = [part for part in parts if not workdirs.is_finished(part.folder)]
+    # Those that are begun have to go on with as many devices.
+    begun = [part for part in ahead if descriptions.whole(part.folder)]
+    return max((len(part.seeds) for part in begun or ahead), default=len(seeds))
 
 
 def _dataset(config: Config) -> ImageDataset | None:

@@ -55,7 +55,7 @@ flags.register_validator(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run",
     False,
-    "train, sweep: print what would run, minutes from a probe of ten seconds, memory and disk; run nothing",
+    "train, sweep: print what would run, minutes from a probe of ten seconds, memory and disk; tables: as --list",
 )
 NUM_SEEDS = flags.DEFINE_integer(
     "num_seeds", None, "Runs, which differ in all that is random; each script has its own number"
@@ -180,7 +180,9 @@ def refuse_arguments(argv: Iterable[str], *, dry_run: bool = False) -> None:
         ValueError: There is something else.
     """
     if DRY_RUN.value and not dry_run:
-        raise ValueError("dry_run is given; only train and sweep can say what they would run.")
+        raise ValueError(
+            "dry_run is given; only train, sweep and tables can say what they would run."
+        )
     for argument in list(argv)[1:]:
         raise ValueError(f"{argument!r} is not a flag; flags are of the form --name=value.")
 
@@ -263,11 +265,7 @@ def settings() -> dict[str, Any]:
 
 
 def workdir(default: str | None = None) -> pathlib.Path:
-    """Return the folder for the results; the script's own, where it has one, by default.
-
-    Raises:
-        ValueError: None is given.
-    """
+    """Return the folder for the results; raise ValueError where none is given, and the script has none of its own."""
     text = WORKDIR.value or default
     if not text:
         raise ValueError("workdir is not given; it must be a folder for the results.")

@@ -172,19 +172,22 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]]) -> str:
         seeds = "seed" if len(diverged) == 1 else "seeds"
         note = f" ({seeds} {', '.join(map(str, diverged))} diverged)" if diverged else ""
         rows.append([f"{title_of(summary['learner'])}{note}", *cells])
-    lines = [markdown([headings, *rows])]
-    if any(
-        paper and s["data"].endswith("_subset") for s, paper in zip(summaries, papers, strict=True)
-    ):
+    return "\n\n".join([markdown([headings, *rows]), *of_images(summaries)])
+
+
+def of_images(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return sentences on the images that runs of one benchmark saw, where they have to be said."""
+    lines = []
+    if any(s["data"].endswith("_subset") and paper_values(s) for s in summaries):
         lines.append(
-            "\nTrained and tested on a subset of the images; the paper's values are on the whole."
+            "Trained and tested on a subset of the images; the paper's values are on the whole."
         )
-    if summaries[0]["benchmark"].startswith("split"):
+    if summaries and summaries[0]["benchmark"].startswith("split"):
         train, evaluation = (
             summaries[0][f"{part}_images_per_task"] for part in ("training", "evaluation")
         )
-        lines.append(f"\nEach task: {train} training images, evaluated on {evaluation}.")
-    return "\n".join(lines)
+        lines.append(f"Each task: {train} training images, evaluated on {evaluation}.")
+    return lines
 
 
 def inside_table(summaries: Sequence[Mapping[str, Any]]) -> str:

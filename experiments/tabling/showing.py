@@ -1,11 +1,18 @@
 """What the script of the tables prints: a list of what there is and what is missing, and the tables of results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from experiments import collect
 from experiments.collect import Row
-from experiments.reporting.summary import in_words, is_alone, paper_values, seeds_in_words, title_of
+from experiments.reporting.summary import (
+    in_words,
+    is_alone,
+    of_images,
+    paper_values,
+    seeds_in_words,
+    title_of,
+)
 from experiments.reporting.tables import markdown
 from experiments.runs import catalogue, descriptions, dry_run, finished
 from experiments.tabling.cells import Cell
@@ -49,20 +56,23 @@ def listed(
     return "\n".join(lines)
 
 
-def results(cells: Sequence[Cell], rows: Mapping[collect.Key, Row]) -> str:
+def results(
+    cells: Sequence[Cell], rows: Mapping[collect.Key, Row], refused: Collection[str] = ()
+) -> str:
     """Return a table for each benchmark and protocol, with the paper's values beside those measured.
 
     Args:
         cells: In the order of the paper.
         rows: Of the committed results.
+        refused: Labels of cells whose folders hold something else, which is not shown.
     """
     texts = []
     for of in dict.fromkeys((cell.name.benchmark, cell.name.protocol) for cell in cells):
         members = [cell for cell in cells if cell.name[:2] == of]
-        benchmark, protocol = of
-        texts.append(
-            f"{catalogue.short(benchmark)}, {protocol} pass\n\n{markdown(_table(members, rows))}"
-        )
+        values = [{} if c.label() in refused else _values(c, rows) for c in members]
+        own = [of_run for of_run in values if "data" in of_run]  # not from the committed results
+        title = f"{catalogue.short(of[0])}, {of[1]} pass"
+        texts += [title, markdown(_table(members, values)), *of_images(own)]
     return "\n\n".join(texts)
 
 
@@ -72,10 +82,10 @@ def diverged(cells: Sequence[Cell], rows: Mapping[collect.Key, Row]) -> list[str
     return [f"{label} (seed {', '.join(map(str, seeds))})" for label, seeds in found if seeds]
 
 
-def _table(cells: Sequence[Cell], rows: Mapping[collect.Key, Row]) -> list[list[str]]:
+def _table(cells: Sequence[Cell], known: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Return the rows of cells, of each of which something or nothing is known."""
     table = [["learner", "seeds", "RA", "LA", "BTI", "paper's RA", "paper's BTI", "RA, difference"]]
-    for cell in cells:
-        values = _values(cell, rows)
+    for cell, values in zip(cells, known, strict=True):
         paper: Mapping[str, Any] = paper_values(
             {**cell.name._asdict(), "standard_stream": cell.config.is_standard_stream()}
         )

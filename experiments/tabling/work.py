@@ -6,12 +6,13 @@ import pathlib
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from experiments import collect
 from experiments.cluster import driver
 from experiments.collect import Row
 from experiments.process import backend, options
-from experiments.runs import descriptions, identity, runner, workdirs
+from experiments.runs import descriptions, finished, identity, runner, workdirs
 from experiments.runs.config import Config
 from experiments.tabling.cells import Cell, obstacles
 from experiments.tabling.expected import Expected
@@ -19,27 +20,37 @@ from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.training import Interrupted
 
 
+class Outcome(NamedTuple):
+    """What came of cells, by their label.
+
+    Attributes:
+        failed: Why runs failed.
+        uncollected: Why finished runs of presets could not be collected.
+        not_begun: What is expected of those for which there was no time.
+    """
+
+    failed: dict[str, str]
+    uncollected: dict[str, str]
+    not_begun: dict[str, Expected]
+
+
 def perform(
     ahead: Sequence[tuple[Cell, Expected]], dataset: ImageDataset | None, minutes: float | None
-) -> tuple[dict[str, str], list[tuple[Cell, Expected]]]:
-    """Run cells one after the other; one that fails does not keep the others from running.
+) -> Outcome:
+    """Run cells one after the other, and collect them; one that fails does not keep the others from running.
 
     Args:
         ahead: In order, each with what is expected of it.
         dataset: The images of all.
         minutes: No cell is begun that is expected to end later than so many minutes from now.
 
-    Returns:
-        Why cells failed, by their label, and those that were not begun, with what is expected of them.
-
     Raises:
         Interrupted: A signal asked to stop; the state is kept.
     """
-    start, failed, not_begun = time.monotonic(), dict[str, str](), list[tuple[Cell, Expected]]()
+    start, outcome = time.monotonic(), Outcome({}, {}, {})
     for number, (cell, expected) in enumerate(ahead, 1):
-        spent = (time.monotonic() - start) / 60
-        if not expected.fits(spent, minutes):
-            not_begun.append((cell, expected))
+        if not expected.fits((time.monotonic() - start) / 60, minutes):
+            outcome.not_begun[cell.label()] = expected
             continue
         takes = "" if expected.minutes is None else f", {expected.in_words()} minutes"
         print(f"[{number} of {len(ahead)}] {cell.label()}{takes}", file=sys.stderr)
@@ -48,11 +59,13 @@ def perform(
         except Interrupted:
             raise
         except Exception as error:  # whatever befell it, the next may run
-            failed[cell.label()] = reason(error)
+            outcome.failed[cell.label()] = reason(error)
             print(f"failed: {cell.label()}: {reason(error)}", file=sys.stderr)
+        else:
+            outcome.uncollected.update(gather([cell], {}, again=True))
         finally:
             backend.free_programs()
-    return failed, not_begun
+    return outcome
 
 
 def refusal(cell: Cell, dataset: ImageDataset | None) -> str:
@@ -65,22 +78,32 @@ def refusal(cell: Cell, dataset: ImageDataset | None) -> str:
                 raise ValueError(
                     f"workdir is {str(folder)!r}, which holds a run that differs in {', '.join(differing)}."
                 )
+        if not cell.ahead():
+            finished.joined([folder for _, folder in cell.parts])  # whose files may be damaged
     except ValueError as error:
         return str(error)
     return ""
 
 
-def gather(cells: Sequence[Cell], rows: Mapping[collect.Key, Row], *, again: bool) -> None:
-    """Put finished cells that the committed results lack into these.
+def gather(
+    cells: Sequence[Cell], rows: Mapping[collect.Key, Row], *, again: bool
+) -> dict[str, str]:
+    """Put finished cells that the committed results lack into these, and return why some could not be, by label.
 
     Args:
         cells: Finished or not.
         rows: Of the committed results.
         again: Put in those as well that they have.
     """
+    failed = {}
     for cell in cells:
-        if not cell.ahead() and not obstacles(cell) and (again or not cell.is_measured(rows)):
-            _collect(cell)
+        if cell.ahead() or obstacles(cell) or (cell.is_measured(rows) and not again):
+            continue
+        try:
+            collect.add(collect.read([folder for _, folder in cell.parts]))
+        except (ValueError, OSError) as error:
+            failed[cell.label()] = reason(error)
+    return failed
 
 
 def reason(error: Exception) -> str:
@@ -105,10 +128,3 @@ def _run(cell: Cell, dataset: ImageDataset | None) -> None:
             driver.compute([(config, folder)], dataset)
             runner.run(config, dataset, folder, checkpoint_minutes=options.CHECKPOINT_MINUTES.value)
             runner.draw(config, folder)
-    if not obstacles(cell):
-        _collect(cell)
-
-
-def _collect(cell: Cell) -> None:
-    folders: list[pathlib.Path] = [folder for _, folder in cell.parts]
-    collect.add(collect.read(folders))

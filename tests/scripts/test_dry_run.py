@@ -62,4 +62,4 @@ def test_a_dry_sweep_probes_one_of_its_programs(
 def test_scripts_that_cannot_say_it_refuse(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run_script(alignment, "--packaged_mnist", "--workdir=runs/none", "--dry_run")
-    assert "only train and sweep can say what they would run" in capsys.readouterr().err
+    assert "only train, sweep and tables can say what they would run" in capsys.readouterr().err

@@ -4,6 +4,8 @@ import dataclasses
 import pathlib
 import re
 import signal
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -131,6 +133,14 @@ def test_what_fails_diverges_or_is_refused_is_named_and_stops_nothing_else(
     assert "| Online | 2 | – | – | – |" in printed and "| ER | – | – | – | – |" in printed
 
 
+def test_the_script_lists_a_table_without_data_from_any_folder(tmp_path: pathlib.Path) -> None:
+    script = pathlib.Path(tables.__file__)
+    command = [sys.executable, str(script), "--table=tinyimagenet", "--list"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "| split_tiny_imagenet_single_mer | " in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def committed(gathered: pathlib.Path) -> pathlib.Path:
     """Results of three learners, one of which is of three seeds."""
@@ -199,12 +209,19 @@ def test_finished_runs_of_presets_are_collected_and_shown(
     assert [folder.name for _, folder in three.ahead()] == [f"{cells.label(name)}_seeds_1_to_2"]
     work.gather([one, three], collect.read_rows(), again=False)
     assert collect.read_rows()[collect.key_of(one.config)]["ra_mean"] == "50.00", "as it was"
-    work.gather([one], collect.read_rows(), again=True)
+    assert work.gather([one], collect.read_rows(), again=True) == {}
+    assert collect.read_rows()[collect.key_of(one.config)]["ra_mean"] == "56.00"
     finished(tmp_path / f"{cells.label(name)}_seeds_1_to_2", [59.0, 62.0], 1)
     work.gather([three], collect.read_rows(), again=False)
     shown = showing.results([three], collect.read_rows())
     assert "| La-MAML | 3 | 59.00 ± 2.45 | 50.45 ± 0.12 | 8.55 ± 2.33 | 61.18 ± 1.44 |" in shown
     assert "| -9.00 ± 0.20 | -2.18 |" in shown
+    (fewer,) = work.gather([one], collect.read_rows(), again=True).values()
+    assert "with 1 seed, and measured.csv has 3" in fewer
+    images = "Each task: 2250 training images, evaluated on 500."
+    assert images in showing.results([three], {})
+    shown = showing.results([three], {}, [cells.label(name)])
+    assert "| La-MAML | – | – | – | – | 61.18 ± 1.44 |" in shown, "what is refused is not shown"
     tuned = preset(*name[::2], 0)
     tuned = dataclasses.replace(tuned, keywords={**tuned.keywords, "memory": 7})
     assert cells.obstacles(cells.make(name, tuned, tmp_path, None)) == ["memory"]
