@@ -114,7 +114,7 @@ def _train(
                 write(progress)
             if bar.total is None:
                 bar.reset(total=len(progress.rows))
-                bar.initial = progress.done
+                bar.initial = bar.n = done = progress.done
             bar.set_postfix_str(_progress(progress.record, progress.row) if progress.done else "")
             bar.update(progress.done - done)
             done = progress.done
