@@ -27,10 +27,19 @@ def task_loss(apply: Apply, setting: Setting) -> LossFn:
     Returns:
         `loss(params, batch) -> scalar`, the mean over the valid examples; 0 where none is valid.
     """
-    per_example, masks = setting.loss, _masks(setting.class_mask)
+    of_outputs = outputs_loss(setting)
 
     def loss(params: Params, batch: Batch) -> jax.Array:
-        outputs = apply(params, batch.x)
+        return of_outputs(apply(params, batch.x), batch)
+
+    return loss
+
+
+def outputs_loss(setting: Setting) -> Callable[[jax.Array, Batch], jax.Array]:
+    """Return `task_loss` as a function of the network's outputs: `loss(outputs [B, C], batch) -> scalar`."""
+    per_example, masks = setting.loss, head_masks(setting.class_mask)
+
+    def loss(outputs: jax.Array, batch: Batch) -> jax.Array:
         if per_example is not None:
             return mean_over_valid(per_example(outputs, batch.y), batch.valid)
         labels = jnp.where(batch.valid, batch.y, 0)
@@ -70,7 +79,7 @@ def task_predict(apply: Apply, class_mask: np.ndarray) -> Predict:
 
 def task_scores(logits: jax.Array, class_mask: np.ndarray, task: jax.Array) -> jax.Array:
     """Return `logits [B, C]` with the outputs of other heads than `task`'s at minus infinity."""
-    masks = _masks(class_mask)
+    masks = head_masks(class_mask)
     return logits if masks is None else jnp.where(masks[task], logits, -jnp.inf)
 
 
@@ -79,6 +88,6 @@ def num_correct(scores: jax.Array, labels: jax.Array) -> jax.Array:
     return jnp.sum(scores.argmax(axis=-1) == labels, dtype=jnp.int32)
 
 
-def _masks(class_mask: np.ndarray) -> jax.Array | None:
-    """Return the heads' masks, or None where all tasks share all outputs."""
+def head_masks(class_mask: np.ndarray) -> jax.Array | None:
+    """Return the heads' masks, `[T, C]`, or None where all tasks share all outputs."""
     return None if class_mask.all() else jnp.asarray(class_mask)

@@ -1,6 +1,6 @@
 """A fixed-size replay memory as a pytree of arrays, with pure functions to fill it and to draw from it.
 
-Dimensions: M memory slots, B batch, N drawn examples.
+Dimensions: M memory slots, B batch, N drawn examples, C classes.
 """
 
 from collections.abc import Callable
@@ -21,12 +21,14 @@ class Memory(NamedTuple):
         y: Labels `[M]`.
         task: Task ids `[M]`.
         seen: int32 scalar, the valid examples offered so far; slots from `min(seen, M)` on are empty.
+        logits: The network's outputs as the examples were offered, `[M, C]`; None where they are not kept.
     """
 
     x: jax.Array
     y: jax.Array
     task: jax.Array
     seen: jax.Array
+    logits: jax.Array | None = None
 
 
 Draw: TypeAlias = Callable[[chex.PRNGKey, Memory, Batch], tuple[Batch, Batch]]
@@ -34,12 +36,13 @@ Draw: TypeAlias = Callable[[chex.PRNGKey, Memory, Batch], tuple[Batch, Batch]]
 
 
 def init(example: Batch, capacity: int) -> Memory:
-    """Return an empty memory of `capacity` slots for examples shaped like the rows of `example`."""
+    """Return an empty memory of `capacity` slots for examples, and logits if any, shaped like the rows of `example`."""
 
     def slots(a: jax.Array) -> jax.Array:
         return jnp.zeros((capacity, *a.shape[1:]), a.dtype)
 
-    return Memory(slots(example.x), slots(example.y), slots(example.task), jnp.zeros((), jnp.int32))
+    seen, logits = jnp.zeros((), jnp.int32), jax.tree.map(slots, example.logits)
+    return Memory(slots(example.x), slots(example.y), slots(example.task), seen, logits)
 
 
 def add_reservoir(
@@ -113,9 +116,10 @@ def sample(key: chex.PRNGKey, memory: Memory, size: int, *, replacement: bool = 
         slots = jnp.argsort(priority)[:size]
     else:
         raise ValueError(f"size is {size}; a draw without replacement takes at most {capacity}.")
-    return Batch(
-        memory.x[slots], memory.y[slots], memory.task[slots], valid=jnp.arange(size) < filled
+    x, y, task, logits = jax.tree.map(
+        lambda a: a[slots], (memory.x, memory.y, memory.task, memory.logits)
     )
+    return Batch(x, y, task, valid=jnp.arange(size) < filled, logits=logits)
 
 
 def draw(
@@ -152,11 +156,11 @@ def draw(
 
 
 def join(replayed: Batch, incoming: Batch) -> Batch:
-    """Return the replayed examples followed by the incoming ones as one batch."""
+    """Return the replayed examples, with their logits, followed by the incoming ones as one batch."""
     x, y, task, valid = (
         jnp.concatenate(pair) for pair in zip(replayed[:4], incoming[:4], strict=True)
     )
-    return incoming._replace(x=x, y=y, task=task, valid=valid)
+    return incoming._replace(x=x, y=y, task=task, valid=valid, logits=replayed.logits)
 
 
 def _shuffled(key: chex.PRNGKey, valid: jax.Array) -> jax.Array:
@@ -184,9 +188,9 @@ def _write(memory: Memory, batch: Batch, slots: jax.Array) -> Memory:
     same_slot = slots[:, None] == slots[None, :]
     overwritten = jnp.any(same_slot & is_later & batch.valid[None, :], axis=1)
     slots = jnp.where(batch.valid & ~overwritten, slots, capacity)
-    return Memory(
-        x=memory.x.at[slots].set(batch.x, mode="drop"),
-        y=memory.y.at[slots].set(batch.y, mode="drop"),
-        task=memory.task.at[slots].set(batch.task, mode="drop"),
-        seen=memory.seen + batch.valid.sum(dtype=jnp.int32),
+    x, y, task, logits = jax.tree.map(
+        lambda kept, new: kept.at[slots].set(new, mode="drop"),
+        (memory.x, memory.y, memory.task, memory.logits),
+        (batch.x, batch.y, batch.task, batch.logits),
     )
+    return Memory(x, y, task, memory.seen + batch.valid.sum(dtype=jnp.int32), logits)

@@ -73,6 +73,8 @@ class Batch(NamedTuple):
             epoch (HAT) count batches themselves.
         num_batches: int scalar, the batches of this task's epoch; None where that is the setting's
             `batches_per_epoch`, as in all streams whose tasks are equally long.
+        logits: What a learner's memory keeps of the network's outputs, for the first R <= B rows, `[R, C]`; None where
+            it keeps none, and in all that a stream brings.
     """
 
     x: jax.Array
@@ -82,6 +84,7 @@ class Batch(NamedTuple):
     first_epoch: jax.Array | bool = True
     progress: jax.Array | float | None = None
     num_batches: jax.Array | int | None = None
+    logits: jax.Array | None = None
 
 
 class Apply(Protocol):

@@ -10,6 +10,7 @@ import jax
 import optax
 
 from lamaml_jax import replay
+from lamaml_jax.learners.parts.distillation import with_logits
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
@@ -47,6 +48,7 @@ def c_maml(
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
+    distill: Positive | None = None,
 ) -> Learner:
     """Return C-MAML, Algorithm 2: look-ahead with one fixed inner rate and one fixed outer rate.
 
@@ -73,6 +75,7 @@ def c_maml(
         push_epochs: See `la_maml`.
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
+        distill: See `la_maml`.
 
     Returns:
         The learner; its state is a `CMamlState`, its info `loss` and `gradient_norm`.
@@ -93,7 +96,11 @@ def c_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> CMamlState:
         params = model.init(key, example.x)
-        return CMamlState(params, replay.init(example, memory), descent.init(params))
+        return CMamlState(
+            params,
+            replay.init(with_logits(model.apply, params, example, distill), memory),
+            descent.init(params),
+        )
 
     def outer_step(
         state: CMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
@@ -121,4 +128,5 @@ def c_maml(
         push_epochs=push_epochs,
         shuffle_glances=shuffle_glances,
         draw=draw,
+        distill=distill,
     )

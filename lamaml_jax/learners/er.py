@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
+from lamaml_jax.learners.parts.distillation import distilled_loss, with_logits
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
-from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.losses import task_predict
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -52,6 +53,7 @@ def er(
     age_inclusive: bool = True,
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
+    distill: Positive | None = None,
 ) -> Learner:
     """Return experience replay: theta <- theta - lr * grad L(theta, replayed and incoming examples).
 
@@ -71,6 +73,8 @@ def er(
         age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform.
         shuffle_glances: Whether every glance reshuffles the incoming examples.
         draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
+        distill: Weight of the mean squared distance from the network's logits of replayed examples to those that it
+            gave when they entered the memory, which keeps them: DER++ (Buzzega et al. 2020); None keeps none.
 
     Returns:
         The learner; its state is an `ErState`, its info `loss` and `gradient_norm`.
@@ -91,7 +95,7 @@ def er(
     checks.integer("memory", memory, 1)
     checks.integer("replay_batch", replay_batch, 0, None if replacement else memory)
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
-    loss_fn = task_loss(model.apply, setting)
+    loss_fn = distilled_loss(model.apply, setting, distill)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )
@@ -100,7 +104,8 @@ def er(
 
     def init(key: chex.PRNGKey, example: Batch) -> ErState:
         params = model.init(key, example.x)
-        return ErState(params, replay.init(example, memory), descent.init(params))
+        kept = replay.init(with_logits(model.apply, params, example, distill), memory)
+        return ErState(params, kept, descent.init(params))
 
     def use(key: chex.PRNGKey, state: ErState, piece: Batch) -> tuple[ErState, Info]:
         keys = jax.random.split(key, 1 + glances)
@@ -116,7 +121,8 @@ def er(
 
         (params, opt_state), infos = jax.lax.scan(glance, (state.params, state.opt_state), keys[1:])
         memory = replay.after(state.memory, params)
-        kept = replay.add_reservoir(keys[0], memory, piece, age_inclusive=age_inclusive)
+        offered = with_logits(model.apply, params, piece, distill)
+        kept = replay.add_reservoir(keys[0], memory, offered, age_inclusive=age_inclusive)
         return ErState(params, kept, opt_state), jax.tree.map(jnp.mean, infos)
 
     def update(key: chex.PRNGKey, state: ErState, batch: Batch) -> tuple[ErState, Info]:

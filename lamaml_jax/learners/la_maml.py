@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import replay
+from lamaml_jax.learners.parts.distillation import with_logits
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
@@ -59,6 +60,7 @@ def la_maml(
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
+    distill: Positive | None = None,
 ) -> Learner:
     """Return La-MAML, Algorithm 1: per-weight rates learnt by hypergradient, which also make the outer step.
 
@@ -84,6 +86,8 @@ def la_maml(
             (text). They enter once per batch, after the first glance's draw.
         shuffle_glances: Whether every glance reshuffles the incoming batch (released).
         draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
+        distill: Weight in the meta-loss of the mean squared distance from the network's logits of replayed examples
+            to those that it gave when they entered the memory, which keeps them (DER++); None keeps none.
 
     Returns:
         The learner; its state is a `LaMamlState`, its info, of the last glance, `loss`, `gradient_norm`
@@ -109,7 +113,11 @@ def la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
         params = model.init(key, example.x)
-        return LaMamlState(params, _rates(params, lr_init), replay.init(example, memory))
+        return LaMamlState(
+            params,
+            _rates(params, lr_init),
+            replay.init(with_logits(model.apply, params, example, distill), memory),
+        )
 
     def outer_step(
         state: LaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
@@ -137,6 +145,7 @@ def la_maml(
         push_epochs=push_epochs,
         shuffle_glances=shuffle_glances,
         draw=draw,
+        distill=distill,
     )
 
 
@@ -163,6 +172,7 @@ def sync_la_maml(
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
+    distill: Positive | None = None,
 ) -> Learner:
     """Return Sync La-MAML: rates learnt by hypergradient, weights moved with a scalar rate.
 
@@ -190,6 +200,7 @@ def sync_la_maml(
         push_epochs: See `la_maml`.
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
+        distill: See `la_maml`.
 
     Returns:
         The learner; its state is a `SyncLaMamlState`.
@@ -210,7 +221,10 @@ def sync_la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> SyncLaMamlState:
         params = model.init(key, example.x)
-        rates, kept = _rates(params, lr_init), replay.init(example, memory)
+        rates, kept = (
+            _rates(params, lr_init),
+            replay.init(with_logits(model.apply, params, example, distill), memory),
+        )
         return SyncLaMamlState(params, rates, kept, descent.init(params))
 
     def outer_step(
@@ -240,6 +254,7 @@ def sync_la_maml(
         push_epochs=push_epochs,
         shuffle_glances=shuffle_glances,
         draw=draw,
+        distill=distill,
     )
 
 

@@ -14,11 +14,20 @@ KEEPERS = [n for n in LEARNERS if "memory" in inspect.signature(LEARNERS[n]).par
 SLOTS = 990
 
 
+# iCaRL keeps at a task's end.
+CASES = [(name, {}) for name in KEEPERS if name != "icarl"]
+KEEP_LOGITS = [(name, {"distill": 0.3}) for name in ("la_maml", "er")]
+
+
 @pytest.mark.parametrize(
-    "name", [name for name in KEEPERS if name != "icarl"]
-)  # which keeps at a task's end
-def test_no_copy_of_the_memory_is_made_inside_the_loop_over_batches(name: str) -> None:
-    learner = build(name, memory=SLOTS)
+    ("name", "keywords"),
+    [*CASES, *KEEP_LOGITS],
+    ids=[*(name for name, _ in CASES), *(f"{name}-distill" for name, _ in KEEP_LOGITS)],
+)
+def test_no_copy_of_the_memory_is_made_inside_the_loop_over_batches(
+    name: str, keywords: dict[str, Any]
+) -> None:
+    learner = build(name, memory=SLOTS, **keywords)
     batch = make_batch(0)
     state = learner.init(jax.random.key(0), batch)
 
@@ -29,6 +38,7 @@ def test_no_copy_of_the_memory_is_made_inside_the_loop_over_batches(name: str) -
         return jax.lax.fori_loop(0, 5, step, state)
 
     program = jax.jit(train, donate_argnums=0).lower(state).compile().as_text()
-    shape = ",".join(map(str, state.memory.x.shape))
-    assert f"[{shape}]" in program
-    assert re.findall(rf"\[{shape}\]\S* copy\(.*", program) == []
+    for kept in jax.tree.leaves((state.memory.x, getattr(state.memory, "logits", None))):
+        shape = ",".join(map(str, kept.shape))
+        assert f"[{shape}]" in program
+        assert re.findall(rf"\[{shape}\]\S* copy\(.*", program) == []

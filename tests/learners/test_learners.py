@@ -24,6 +24,8 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("sync_la_maml", {"optimizer": "adam"}),
     ("meta_bgd", {"redraw_per_sample": False}),
     ("fs_dgpm", {"soft": "learnt"}),
+    ("la_maml", {"distill": 0.3}),
+    ("er", {"distill": 0.3}),
 ]
 # What depends on the batch's size: pieces of five hold three examples in one, and UCB counts a task's batches.
 OF_THREE = {"inner_steps": 1, "kl_weight": 3 / BATCH_SIZE}

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
-from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.learners.parts.distillation import distilled_loss, with_logits
+from lamaml_jax.losses import task_predict
 from lamaml_jax.types import Batch, Info, Learner, Model, Params, Positive, Setting, State
 from lamaml_jax.updates import MetaLossAt, Order, Rates, clip_by_global_norm, hypergradients, split
 
@@ -43,6 +44,7 @@ def look_ahead_learner(
     push_epochs: PushEpochs,
     shuffle_glances: bool,
     draw: replay.Draw | None,
+    distill: Positive | None,
 ) -> Learner:
     """Return a learner that looks ahead from its weights on every incoming batch.
 
@@ -67,6 +69,7 @@ def look_ahead_learner(
         push_epochs: See `la_maml`.
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
+        distill: See `la_maml`.
 
     Returns:
         The learner; its info is `loss`, `gradient_norm` and, where the state has `lrs`, `lr_gradient_norm`.
@@ -81,7 +84,7 @@ def look_ahead_learner(
     checks.choice("order", order, Order)
     checks.choice("meta_loss_at", meta_loss_at, MetaLossAt)
     checks.choice("push_epochs", push_epochs, PushEpochs)
-    loss_fn = task_loss(model.apply, setting)
+    loss_fn = distilled_loss(model.apply, setting, distill)
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )
@@ -92,10 +95,11 @@ def look_ahead_learner(
         is_new = batch.valid & (True if push_epochs == "every" else batch.first_epoch)
         # What is drawn stays outside the loop over glances, which would copy the memory for each of them.
         first = draw(key_draws[0], state.memory, batch)
+        offered = with_logits(model.apply, state.params, batch, distill)
         kept = replay.add_reservoir(
             key_push,
             replay.after(state.memory, first[1]),
-            batch._replace(valid=is_new),
+            offered._replace(valid=is_new),
             age_inclusive=age_inclusive,
         )
         later = jax.lax.map(lambda key: draw(key, kept, batch), key_draws[1:])

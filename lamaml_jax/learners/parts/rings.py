@@ -48,7 +48,7 @@ def listed(past: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 def held(rings: replay.Memory, task: jax.Array, is_asked: jax.Array | bool = True) -> Batch:
     """Return what the rings hold of `task []`, and nothing valid unless `is_asked []`."""
-    x, y, ids, seen = jax.tree.map(lambda a: a[task], rings)
+    x, y, ids, seen, _ = jax.tree.map(lambda a: a[task], rings)
     return Batch(x, y, ids, valid=(jnp.arange(len(y)) < seen) & is_asked)
 
 
