@@ -10,20 +10,22 @@ import jax
 import optax
 
 from lamaml_jax import replay
-from lamaml_jax.learners.parts.distillation import with_logits
+from lamaml_jax.learners.parts.distillation import empty_memory
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
+from lamaml_jax.learners.parts.reduction import ReductionState
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order
 
 
 class CMamlState(NamedTuple):
-    """Weights theta, the replay memory, and the outer optimizer's state, which plain SGD has not."""
+    """Weights theta, the replay memory, the outer optimizer's state, which plain SGD has not, and a reduction's."""
 
     params: Params
     memory: replay.Memory
     opt_state: optax.OptState = ()
+    reduction: ReductionState = ()
 
 
 @learner_factory
@@ -49,6 +51,7 @@ def c_maml(
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
+    variance_reduction: NonNegative | None = None,
 ) -> Learner:
     """Return C-MAML, Algorithm 2: look-ahead with one fixed inner rate and one fixed outer rate.
 
@@ -76,6 +79,7 @@ def c_maml(
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
         distill: See `la_maml`.
+        variance_reduction: See `la_maml`.
 
     Returns:
         The learner; its state is a `CMamlState`, its info `loss` and `gradient_norm`.
@@ -96,11 +100,8 @@ def c_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> CMamlState:
         params = model.init(key, example.x)
-        return CMamlState(
-            params,
-            replay.init(with_logits(model.apply, params, example, distill), memory),
-            descent.init(params),
-        )
+        kept = empty_memory(model.apply, params, example, memory, distill)
+        return CMamlState(params, kept, descent.init(params))
 
     def outer_step(
         state: CMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
@@ -129,4 +130,5 @@ def c_maml(
         shuffle_glances=shuffle_glances,
         draw=draw,
         distill=distill,
+        variance_reduction=variance_reduction,
     )

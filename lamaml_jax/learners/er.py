@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners.parts.distillation import distilled_loss, with_logits
+from lamaml_jax.learners.parts.distillation import distilled_loss, empty_memory, with_logits
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.losses import task_predict
@@ -104,7 +104,7 @@ def er(
 
     def init(key: chex.PRNGKey, example: Batch) -> ErState:
         params = model.init(key, example.x)
-        kept = replay.init(with_logits(model.apply, params, example, distill), memory)
+        kept = empty_memory(model.apply, params, example, memory, distill)
         return ErState(params, kept, descent.init(params))
 
     def use(key: chex.PRNGKey, state: ErState, piece: Batch) -> tuple[ErState, Info]:

@@ -14,20 +14,22 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import replay
-from lamaml_jax.learners.parts.distillation import with_logits
+from lamaml_jax.learners.parts.distillation import empty_memory
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
+from lamaml_jax.learners.parts.reduction import ReductionState
 from lamaml_jax.types import Batch, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
 
 
 class LaMamlState(NamedTuple):
-    """Weights theta, one learning rate alpha per weight, and the replay memory."""
+    """Weights theta, one learning rate alpha per weight, the replay memory, and what a variance reduction carries."""
 
     params: Params
     lrs: Params
     memory: replay.Memory
+    reduction: ReductionState = ()
 
 
 class SyncLaMamlState(NamedTuple):
@@ -37,6 +39,7 @@ class SyncLaMamlState(NamedTuple):
     lrs: Params
     memory: replay.Memory
     opt_state: optax.OptState = ()
+    reduction: ReductionState = ()
 
 
 @learner_factory
@@ -61,6 +64,7 @@ def la_maml(
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
+    variance_reduction: NonNegative | None = None,
 ) -> Learner:
     """Return La-MAML, Algorithm 1: per-weight rates learnt by hypergradient, which also make the outer step.
 
@@ -88,6 +92,9 @@ def la_maml(
         draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
         distill: Weight in the meta-loss of the mean squared distance from the network's logits of replayed examples
             to those that it gave when they entered the memory, which keeps them (DER++); None keeps none.
+        variance_reduction: r of VR-MCL, up to 1: before clipping, both meta-gradients g become estimates
+            e_b = g(theta_b) + r (e_{b-1} - g(theta_{b-1})) with both g on this glance's examples and b counting
+            glances, which costs a second g; None takes g as it is.
 
     Returns:
         The learner; its state is a `LaMamlState`, its info, of the last glance, `loss`, `gradient_norm`
@@ -113,11 +120,8 @@ def la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
         params = model.init(key, example.x)
-        return LaMamlState(
-            params,
-            _rates(params, lr_init),
-            replay.init(with_logits(model.apply, params, example, distill), memory),
-        )
+        kept = empty_memory(model.apply, params, example, memory, distill)
+        return LaMamlState(params, _rates(params, lr_init), kept)
 
     def outer_step(
         state: LaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
@@ -146,6 +150,7 @@ def la_maml(
         shuffle_glances=shuffle_glances,
         draw=draw,
         distill=distill,
+        variance_reduction=variance_reduction,
     )
 
 
@@ -173,6 +178,7 @@ def sync_la_maml(
     shuffle_glances: bool = True,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
+    variance_reduction: NonNegative | None = None,
 ) -> Learner:
     """Return Sync La-MAML: rates learnt by hypergradient, weights moved with a scalar rate.
 
@@ -201,6 +207,7 @@ def sync_la_maml(
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
         distill: See `la_maml`.
+        variance_reduction: See `la_maml`.
 
     Returns:
         The learner; its state is a `SyncLaMamlState`.
@@ -221,11 +228,8 @@ def sync_la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> SyncLaMamlState:
         params = model.init(key, example.x)
-        rates, kept = (
-            _rates(params, lr_init),
-            replay.init(with_logits(model.apply, params, example, distill), memory),
-        )
-        return SyncLaMamlState(params, rates, kept, descent.init(params))
+        kept = empty_memory(model.apply, params, example, memory, distill)
+        return SyncLaMamlState(params, _rates(params, lr_init), kept, descent.init(params))
 
     def outer_step(
         state: SyncLaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
@@ -255,6 +259,7 @@ def sync_la_maml(
         shuffle_glances=shuffle_glances,
         draw=draw,
         distill=distill,
+        variance_reduction=variance_reduction,
     )
 
 

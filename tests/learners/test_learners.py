@@ -26,6 +26,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("fs_dgpm", {"soft": "learnt"}),
     ("la_maml", {"distill": 0.3}),
     ("er", {"distill": 0.3}),
+    ("la_maml", {"variance_reduction": 0.5}),
 ]
 # What depends on the batch's size: pieces of five hold three examples in one, and UCB counts a task's batches.
 OF_THREE = {"inner_steps": 1, "kl_weight": 3 / BATCH_SIZE}

@@ -9,6 +9,7 @@ Dimensions: B batch, R rows of it that were replayed, C classes.
 import jax
 import jax.numpy as jnp
 
+from lamaml_jax import replay
 from lamaml_jax.losses import LossFn, head_masks, mean_over_valid, outputs_loss, task_loss
 from lamaml_jax.types import Apply, Batch, Params, Positive, Setting
 
@@ -41,6 +42,13 @@ def distilled_loss(apply: Apply, setting: Setting, distill: Positive | None) -> 
         return loss + distill * mean_over_valid(distances, batch.valid[:rows])
 
     return loss
+
+
+def empty_memory(
+    apply: Apply, params: Params, example: Batch, capacity: int, distill: Positive | None
+) -> replay.Memory:
+    """Return an empty memory of `capacity` slots for examples like `example`'s, with their logits unless it is None."""
+    return replay.init(with_logits(apply, params, example, distill), capacity)
 
 
 def with_logits(apply: Apply, params: Params, batch: Batch, distill: Positive | None) -> Batch:

@@ -15,9 +15,20 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
+from lamaml_jax.learners.parts import reduction
 from lamaml_jax.learners.parts.distillation import distilled_loss, with_logits
 from lamaml_jax.losses import task_predict
-from lamaml_jax.types import Batch, Info, Learner, Model, Params, Positive, Setting, State
+from lamaml_jax.types import (
+    Batch,
+    Info,
+    Learner,
+    Model,
+    NonNegative,
+    Params,
+    Positive,
+    Setting,
+    State,
+)
 from lamaml_jax.updates import MetaLossAt, Order, Rates, clip_by_global_norm, hypergradients, split
 
 PushEpochs: TypeAlias = Literal["first", "every"]
@@ -45,13 +56,14 @@ def look_ahead_learner(
     shuffle_glances: bool,
     draw: replay.Draw | None,
     distill: Positive | None,
+    variance_reduction: NonNegative | None,
 ) -> Learner:
     """Return a learner that looks ahead from its weights on every incoming batch.
 
     Args:
         model: The network.
         setting: The stream's static facts.
-        init: `init(key, example) -> state`, a NamedTuple with `params` and `memory`.
+        init: `init(key, example) -> state`, a NamedTuple with `params`, `memory` and `reduction`.
         rates_of: The inner learning rates of a state.
         outer_step: `outer_step(state, grads, lr_grads, has_examples) -> state`, with the clipped meta-gradients, which
             are zero where the bool scalar `has_examples` is false.
@@ -70,6 +82,7 @@ def look_ahead_learner(
         shuffle_glances: See `la_maml`.
         draw: See `la_maml`.
         distill: See `la_maml`.
+        variance_reduction: See `la_maml`.
 
     Returns:
         The learner; its info is `loss`, `gradient_norm` and, where the state has `lrs`, `lr_gradient_norm`.
@@ -88,6 +101,11 @@ def look_ahead_learner(
     draw = draw or functools.partial(
         replay.draw, size=replay_batch, replacement=replacement, shuffle=shuffle_glances
     )
+
+    def init_all(key: chex.PRNGKey, example: Batch) -> State:
+        state = init(key, example)
+        place = (state.params, rates_of(state))
+        return state._replace(reduction=reduction.init(place, variance_reduction))
 
     def update(key: chex.PRNGKey, state: State, batch: Batch) -> tuple[State, Info]:
         keys = jax.vmap(jax.random.split)(jax.random.split(key, glances))
@@ -110,18 +128,26 @@ def look_ahead_learner(
         def glance(state: State, drawn: tuple[Batch, Batch]) -> tuple[State, Info]:
             incoming, replayed = drawn
             pieces = split(incoming, inner_steps)
-            loss, grads, lr_grads = hypergradients(
+            meta_batch = replay.join(replayed, incoming)
+            gradients_at = functools.partial(
+                hypergradients,
                 loss_fn,
-                state.params,
-                rates_of(state),
-                pieces,
-                replay.join(replayed, incoming),
+                pieces=pieces,
+                meta_batch=meta_batch,
                 order=order,
                 meta_loss_at=meta_loss_at,
                 inner_lr_relu=inner_lr_relu,
                 inner_clip=inner_clip,
                 is_filled=filled_pieces(pieces),
             )
+            (loss, grads, lr_grads), reduction_state = reduction.reduced(
+                state.reduction,
+                gradients_at,
+                (state.params, rates_of(state)),
+                variance_reduction,
+                batch.valid.any(),
+            )
+            state = state._replace(reduction=reduction_state)
             grads, norm = clip_by_global_norm(grads, clip_norm)
             lr_grads, lr_norm = clip_by_global_norm(lr_grads, clip_norm)
             info = {"loss": loss, "gradient_norm": norm}
@@ -132,7 +158,7 @@ def look_ahead_learner(
         state, infos = jax.lax.scan(glance, state._replace(memory=kept), drawn)
         return state, jax.tree.map(lambda values: values[-1], infos)
 
-    return Learner(init, update, task_predict(model.apply, setting.class_mask))
+    return Learner(init_all, update, task_predict(model.apply, setting.class_mask))
 
 
 def filled_pieces(pieces: Sequence[Batch]) -> jax.Array:
