@@ -33,6 +33,7 @@ def lookahead(
     order: Order = "first",
     inner_lr_relu: bool = False,
     inner_clip: jax.Array | float | None = None,
+    inner_clip_norm: jax.Array | float | None = None,
 ) -> list[Params]:
     """Take K inner SGD steps and return the fast weights after each (Algorithm 1, the inner loop).
 
@@ -47,6 +48,8 @@ def lookahead(
             differentiates through them.
         inner_lr_relu: Whether to use max(0, alpha), as the released code does on MNIST.
         inner_clip: Clip the inner gradients elementwise to +-this; None does not clip.
+        inner_clip_norm: Before that scale each step's inner gradient to at most this global norm, which "second" order
+            differentiates through as well; None does not scale.
 
     Returns:
         theta_1, ..., theta_K.
@@ -63,6 +66,8 @@ def lookahead(
         grads = jax.grad(loss_fn)(params, piece)
         if order == "first":
             grads = jax.lax.stop_gradient(grads)
+        if inner_clip_norm is not None:
+            grads = _within(grads, inner_clip_norm)
         if inner_clip is not None:
             grads = jax.tree.map(lambda g: jnp.clip(g, -inner_clip, inner_clip), grads)
         params = descend(params, rates, grads)
@@ -81,6 +86,7 @@ def meta_objective(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = False,
     inner_clip: jax.Array | float | None = None,
+    inner_clip_norm: jax.Array | float | None = None,
     is_filled: jax.Array | None = None,
 ) -> jax.Array:
     """Return the meta-loss that follows a look-ahead from `params` with rates `lrs` (Algorithm 1).
@@ -96,6 +102,7 @@ def meta_objective(
             same meta-batch, as released.
         inner_lr_relu: As in `lookahead`.
         inner_clip: As in `lookahead`.
+        inner_clip_norm: As in `lookahead`.
         is_filled: bool `[K]`, the pieces that hold an example. Others, whose inner gradient must be zero, do not count
             in the mean. None says that all do.
 
@@ -114,6 +121,7 @@ def meta_objective(
         order=order,
         inner_lr_relu=inner_lr_relu,
         inner_clip=inner_clip,
+        inner_clip_norm=inner_clip_norm,
     )
     if meta_loss_at == "last":
         return loss_fn(trajectory[-1], meta_batch)
@@ -132,6 +140,7 @@ def hypergradients(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = False,
     inner_clip: jax.Array | float | None = None,
+    inner_clip_norm: jax.Array | float | None = None,
     is_filled: jax.Array | None = None,
 ) -> tuple[jax.Array, Params, Rates]:
     """Return the meta-objective and its gradients in `params` and in `lrs`.
@@ -149,6 +158,7 @@ def hypergradients(
         meta_loss_at: See `meta_objective`.
         inner_lr_relu: See `meta_objective`.
         inner_clip: See `meta_objective`.
+        inner_clip_norm: See `meta_objective`.
         is_filled: See `meta_objective`.
 
     Returns:
@@ -169,6 +179,7 @@ def hypergradients(
             meta_loss_at=meta_loss_at,
             inner_lr_relu=inner_lr_relu,
             inner_clip=inner_clip,
+            inner_clip_norm=inner_clip_norm,
             is_filled=is_filled,
         )
 
@@ -274,6 +285,13 @@ def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
         jax.tree.map(lambda a, i=i: a[i : i + step] if jnp.ndim(a) > 0 else a, batch)
         for i in range(0, size, step)
     ]
+
+
+def _within(grads: Params, max_norm: jax.Array | float) -> Params:
+    """Scale to a global norm of at most `max_norm`, differentiably where gradients are zero too, as padding's are."""
+    squared = optax.tree.norm(grads, squared=True)
+    scale = max_norm / jnp.sqrt(jnp.maximum(squared, jnp.square(max_norm)))
+    return jax.tree.map(lambda g: scale.astype(g.dtype) * g, grads)
 
 
 def _like(params: Params, lrs: Rates) -> Params:

@@ -136,6 +136,7 @@ def dynamics(config: Config, benchmark: Benchmark) -> Probe:
                     split(incoming, keywords["inner_steps"]),
                     inner_lr_relu=keywords["inner_lr_relu"],
                     inner_clip=floats["inner_clip"],
+                    inner_clip_norm=floats.get("inner_clip_norm"),
                 )
                 replayed = replay.sample(key, memory, keywords["replay_batch"])
                 meta_batch = replay.join(replayed, incoming)

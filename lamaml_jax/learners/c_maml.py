@@ -45,6 +45,7 @@ def c_maml(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = True,
     inner_clip: Positive | None = None,
+    inner_clip_norm: Positive | None = None,
     replacement: bool = True,
     age_inclusive: bool = True,
     push_epochs: PushEpochs = "first",
@@ -73,6 +74,7 @@ def c_maml(
         meta_loss_at: See `la_maml`.
         inner_lr_relu: See `la_maml`.
         inner_clip: See `la_maml`.
+        inner_clip_norm: See `la_maml`.
         replacement: See `la_maml`.
         age_inclusive: See `la_maml`.
         push_epochs: See `la_maml`.
@@ -124,6 +126,7 @@ def c_maml(
         meta_loss_at=meta_loss_at,
         inner_lr_relu=inner_lr_relu,
         inner_clip=inner_clip,
+        inner_clip_norm=inner_clip_norm,
         replacement=replacement,
         age_inclusive=age_inclusive,
         push_epochs=push_epochs,

@@ -58,6 +58,7 @@ def la_maml(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = True,
     inner_clip: Positive | None = None,
+    inner_clip_norm: Positive | None = None,
     replacement: bool = True,
     age_inclusive: bool = True,
     push_epochs: PushEpochs = "first",
@@ -84,6 +85,8 @@ def la_maml(
         meta_loss_at: "every" averages the meta-loss over theta_1..theta_K (released); "last" is theta_K's (text).
         inner_lr_relu: Whether inner steps use max(0, alpha) (released on MNIST) or alpha.
         inner_clip: Clip inner gradients elementwise to +-this; None does not clip.
+        inner_clip_norm: Before that clip each inner gradient to this global norm, so that the first look-aheads of a
+            deep network do not blow up; None does not clip.
         replacement: Whether one meta-batch may replay an example twice (released) or not (text).
         age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform (text).
         push_epochs: Whether examples enter the memory in their "first" epoch only (released) or in "every" one
@@ -144,6 +147,7 @@ def la_maml(
         meta_loss_at=meta_loss_at,
         inner_lr_relu=inner_lr_relu,
         inner_clip=inner_clip,
+        inner_clip_norm=inner_clip_norm,
         replacement=replacement,
         age_inclusive=age_inclusive,
         push_epochs=push_epochs,
@@ -172,6 +176,7 @@ def sync_la_maml(
     meta_loss_at: MetaLossAt = "every",
     inner_lr_relu: bool = True,
     inner_clip: Positive | None = None,
+    inner_clip_norm: Positive | None = None,
     replacement: bool = True,
     age_inclusive: bool = True,
     push_epochs: PushEpochs = "first",
@@ -201,6 +206,7 @@ def sync_la_maml(
         meta_loss_at: See `la_maml`.
         inner_lr_relu: See `la_maml`.
         inner_clip: See `la_maml`.
+        inner_clip_norm: See `la_maml`.
         replacement: See `la_maml`.
         age_inclusive: See `la_maml`.
         push_epochs: See `la_maml`.
@@ -253,6 +259,7 @@ def sync_la_maml(
         meta_loss_at=meta_loss_at,
         inner_lr_relu=inner_lr_relu,
         inner_clip=inner_clip,
+        inner_clip_norm=inner_clip_norm,
         replacement=replacement,
         age_inclusive=age_inclusive,
         push_epochs=push_epochs,

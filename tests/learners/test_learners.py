@@ -27,6 +27,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("la_maml", {"distill": 0.3}),
     ("er", {"distill": 0.3}),
     ("la_maml", {"variance_reduction": 0.5}),
+    ("la_maml", {"inner_clip_norm": 0.5, "order": "second"}),
 ]
 # What depends on the batch's size: pieces of five hold three examples in one, and UCB counts a task's batches.
 OF_THREE = {"inner_steps": 1, "kl_weight": 3 / BATCH_SIZE}

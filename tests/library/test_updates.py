@@ -16,7 +16,7 @@ from lamaml_jax import descend, lookahead, meta_objective, modulated_step, split
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
-STATIC = ("loss_fn", "order", "meta_loss_at", "inner_lr_relu", "inner_clip")
+STATIC = ("loss_fn", "order", "meta_loss_at", "inner_lr_relu", "inner_clip", "inner_clip_norm")
 hypergradients = jax.jit(lamaml_jax.hypergradients, static_argnames=STATIC)
 
 ORDERS = pytest.mark.parametrize("order", ["first", "second"])
@@ -27,6 +27,8 @@ READINGS = pytest.mark.parametrize(
         {"meta_loss_at": "last"},
         {"inner_lr_relu": True},
         {"inner_clip": 0.05},
+        {"inner_clip_norm": 0.3},
+        {"inner_clip_norm": 0.3, "inner_clip": 0.05},
         {"meta_loss_at": "last", "inner_lr_relu": True, "inner_clip": 0.05},
     ],
     ids=lambda reading: "-".join(reading) or "defaults",
@@ -75,10 +77,12 @@ def inner_steps(loss_fn: Any, params: Any, lrs: Any, pieces: Any, **reading: Any
     """Return theta_0, ..., theta_K and the inner gradients, written out as plainly as can be."""
     if reading.get("inner_lr_relu"):
         lrs = jax.tree.map(lambda a: jnp.where(a > 0, a, 0), lrs)
-    bound = reading.get("inner_clip") or np.inf
+    bound, norm = (reading.get(k) or np.inf for k in ("inner_clip", "inner_clip_norm"))
     thetas, grads = [params], []
     for piece in pieces:
         grad = jax.grad(loss_fn)(thetas[-1], piece)
+        flat, unravel = ravel_pytree(grad)
+        grad = unravel(jnp.minimum(1, norm / jnp.linalg.norm(flat)) * flat)
         grads.append(jax.tree.map(lambda g: jnp.minimum(jnp.maximum(g, -bound), bound), grad))
         thetas.append(jax.tree.map(lambda p, a, g: p - a * g, thetas[-1], lrs, grads[-1]))
     return [thetas, grads]
@@ -245,6 +249,16 @@ def test_inner_gradients_are_clipped_elementwise(order: str) -> None:
     trajectory = lookahead(jnp.vdot, jnp.zeros(3), 1.0, slopes, inner_clip=1.0, order=order)
     assert_close(trajectory[0], [-0.5, 1.0, -1.0])
     assert_close(trajectory[1], [-0.4, 2.0, 0.0])
+
+
+@ORDERS
+def test_inner_gradients_are_clipped_to_a_global_norm(order: str) -> None:
+    slopes = [jnp.array([3.0, -4.0]), jnp.array([0.3, 0.4]), jnp.zeros(2)]
+    options: dict[str, Any] = {"inner_clip_norm": 2.5, "order": order}
+    trajectory = lookahead(jnp.vdot, jnp.zeros(2), 1.0, slopes, **options)
+    assert_close(trajectory, [np.array(at) for at in ([-1.5, 2.0], [-1.8, 1.6], [-1.8, 1.6])])
+    _, grads, lr_grads = hypergradients(jnp.vdot, jnp.ones(2), 1.0, slopes, slopes[0], **options)
+    assert np.all(np.isfinite(grads)) and np.isfinite(lr_grads)  # though one piece has no gradient
 
 
 def test_looking_ahead_rewards_aligned_gradients_to_second_order_in_the_rate(

@@ -50,6 +50,7 @@ def look_ahead_learner(
     meta_loss_at: MetaLossAt,
     inner_lr_relu: bool,
     inner_clip: Positive | None,
+    inner_clip_norm: Positive | None,
     replacement: bool,
     age_inclusive: bool,
     push_epochs: PushEpochs,
@@ -76,6 +77,7 @@ def look_ahead_learner(
         meta_loss_at: See `la_maml`.
         inner_lr_relu: See `la_maml`.
         inner_clip: See `la_maml`.
+        inner_clip_norm: See `la_maml`.
         replacement: See `la_maml`.
         age_inclusive: See `la_maml`.
         push_epochs: See `la_maml`.
@@ -138,6 +140,7 @@ def look_ahead_learner(
                 meta_loss_at=meta_loss_at,
                 inner_lr_relu=inner_lr_relu,
                 inner_clip=inner_clip,
+                inner_clip_norm=inner_clip_norm,
                 is_filled=filled_pieces(pieces),
             )
             (loss, grads, lr_grads), reduction_state = reduction.reduced(
