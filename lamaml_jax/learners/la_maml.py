@@ -123,8 +123,10 @@ def la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
         params = model.init(key, example.x)
-        kept = empty_memory(model.apply, params, example, memory, distill)
-        return LaMamlState(params, _rates(params, lr_init), kept)
+        rates = _rates(params, lr_init)
+        return LaMamlState(
+            params, rates, empty_memory(model.apply, params, example, memory, distill)
+        )
 
     def outer_step(
         state: LaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
@@ -234,8 +236,9 @@ def sync_la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> SyncLaMamlState:
         params = model.init(key, example.x)
+        rates = _rates(params, lr_init)
         kept = empty_memory(model.apply, params, example, memory, distill)
-        return SyncLaMamlState(params, _rates(params, lr_init), kept, descent.init(params))
+        return SyncLaMamlState(params, rates, kept, descent.init(params))
 
     def outer_step(
         state: SyncLaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
