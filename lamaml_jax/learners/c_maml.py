@@ -10,8 +10,10 @@ import jax
 import optax
 
 from lamaml_jax import replay
+from lamaml_jax.learners.parts.bases import Bases
 from lamaml_jax.learners.parts.distillation import empty_memory
 from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.gradient_projection import make_projector
 from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.learners.parts.reduction import ReductionState
@@ -20,12 +22,13 @@ from lamaml_jax.updates import MetaLossAt, Order
 
 
 class CMamlState(NamedTuple):
-    """Weights theta, the replay memory, the outer optimizer's state, which plain SGD has not, and a reduction's."""
+    """Weights theta, the replay memory, the outer optimizer's state, which plain SGD has not, and what keywords add."""
 
     params: Params
     memory: replay.Memory
     opt_state: optax.OptState = ()
     reduction: ReductionState = ()
+    bases: Bases = ()
 
 
 @learner_factory
@@ -50,6 +53,8 @@ def c_maml(
     age_inclusive: bool = True,
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
+    gradient_projection: Positive | None = None,
+    projection_directions: int = 100,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
     variance_reduction: NonNegative | None = None,
@@ -79,6 +84,8 @@ def c_maml(
         age_inclusive: See `la_maml`.
         push_epochs: See `la_maml`.
         shuffle_glances: See `la_maml`.
+        gradient_projection: See `la_maml`.
+        projection_directions: See `la_maml`.
         draw: See `la_maml`.
         distill: See `la_maml`.
         variance_reduction: See `la_maml`.
@@ -99,19 +106,21 @@ def c_maml(
         frozenset()
     """
     descent = make_descent(optimizer, outer_lr)
+    projector = make_projector(model, setting, gradient_projection, projection_directions)
 
     def init(key: chex.PRNGKey, example: Batch) -> CMamlState:
         params = model.init(key, example.x)
         kept = empty_memory(model.apply, params, example, memory, distill)
-        return CMamlState(params, kept, descent.init(params))
+        return CMamlState(params, kept, descent.init(params), bases=projector.init(params, kept))
 
     def outer_step(
         state: CMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
     ) -> CMamlState:
+        grads = projector.outside(state.bases, grads)
         params, opt_state = descent.step(state.params, state.opt_state, grads, has_examples)
         return state._replace(params=params, opt_state=opt_state)
 
-    return look_ahead_learner(
+    learner = look_ahead_learner(
         model,
         setting,
         init,
@@ -135,3 +144,4 @@ def c_maml(
         distill=distill,
         variance_reduction=variance_reduction,
     )
+    return projector.renewing(learner)

@@ -244,7 +244,7 @@ def fs_dgpm(
         earlier_tasks = jnp.maximum(state.seen.sum() - 1, 0)
         share = jnp.minimum(threshold + earlier_tasks * threshold_step, _MOST)
         directions = tuple(
-            bases.principal_directions(_without_padding(rows, held.valid), share)
+            bases.principal_directions(bases.without_padding(rows, held.valid), share)
             for rows in inputs_of(state.params, held.x)
         )
         return state._replace(
@@ -255,9 +255,3 @@ def fs_dgpm(
         )
 
     return Learner(init, update, task_predict(model.apply, setting.class_mask), end_task)
-
-
-def _without_padding(rows: jax.Array, valid: jax.Array) -> jax.Array:
-    """Return `rows [N, D]`, as many for each example, with zeros where the example is not `valid`."""
-    of_examples = rows.reshape(len(valid), -1, rows.shape[1])
-    return jnp.where(valid[:, None, None], of_examples, 0).reshape(rows.shape)

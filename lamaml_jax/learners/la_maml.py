@@ -14,8 +14,10 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import replay
+from lamaml_jax.learners.parts.bases import Bases
 from lamaml_jax.learners.parts.distillation import empty_memory
 from lamaml_jax.learners.parts.factory import learner_factory
+from lamaml_jax.learners.parts.gradient_projection import make_projector
 from lamaml_jax.learners.parts.look_ahead import PushEpochs, look_ahead_learner
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.learners.parts.reduction import ReductionState
@@ -24,12 +26,13 @@ from lamaml_jax.updates import MetaLossAt, Order, descend, modulated_step
 
 
 class LaMamlState(NamedTuple):
-    """Weights theta, one learning rate alpha per weight, the replay memory, and what a variance reduction carries."""
+    """Weights theta, one learning rate alpha per weight, the replay memory, and what keywords add to the method."""
 
     params: Params
     lrs: Params
     memory: replay.Memory
     reduction: ReductionState = ()
+    bases: Bases = ()
 
 
 class SyncLaMamlState(NamedTuple):
@@ -40,6 +43,7 @@ class SyncLaMamlState(NamedTuple):
     memory: replay.Memory
     opt_state: optax.OptState = ()
     reduction: ReductionState = ()
+    bases: Bases = ()
 
 
 @learner_factory
@@ -63,6 +67,9 @@ def la_maml(
     age_inclusive: bool = True,
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
+    gradient_projection: Positive | None = None,
+    projection_directions: int = 100,
+    outer_scale: Positive | None = None,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
     variance_reduction: NonNegative | None = None,
@@ -92,6 +99,11 @@ def la_maml(
         push_epochs: Whether examples enter the memory in their "first" epoch only (released) or in "every" one
             (text). They enter once per batch, after the first glance's draw.
         shuffle_glances: Whether every glance reshuffles the incoming batch (released).
+        gradient_projection: tau, which shortens the outer step of each kernel along what its layer gets of remembered
+            examples, as they are at the last task's end: by the factor tau / (r + tau) along a principal direction with
+            r times the energy of the strongest. None steps along the whole gradient.
+        projection_directions: The most directions of a layer that are shortened, the strongest; >= 1.
+        outer_scale: What multiplies the outer step, whose shortening and clipping it can make up for; None is 1.
         draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
         distill: Weight in the meta-loss of the mean squared distance from the network's logits of replayed examples
             to those that it gave when they entered the memory, which keeps them (DER++); None keeps none.
@@ -120,21 +132,24 @@ def la_maml(
         >>> int(state.memory.seen)
         10
     """
+    projector = make_projector(model, setting, gradient_projection, projection_directions)
 
     def init(key: chex.PRNGKey, example: Batch) -> LaMamlState:
         params = model.init(key, example.x)
         rates = _rates(params, lr_init)
-        return LaMamlState(
-            params, rates, empty_memory(model.apply, params, example, memory, distill)
-        )
+        kept = empty_memory(model.apply, params, example, memory, distill)
+        return LaMamlState(params, rates, kept, bases=projector.init(params, kept))
 
     def outer_step(
         state: LaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
     ) -> LaMamlState:
         lrs = descend(state.lrs, lr_lr, lr_grads)
+        grads = projector.outside(state.bases, grads)
+        if outer_scale is not None:
+            grads = jax.tree.map(lambda g: jnp.asarray(outer_scale, g.dtype) * g, grads)
         return state._replace(params=modulated_step(state.params, lrs, grads), lrs=lrs)
 
-    return look_ahead_learner(
+    learner = look_ahead_learner(
         model,
         setting,
         init,
@@ -158,6 +173,7 @@ def la_maml(
         distill=distill,
         variance_reduction=variance_reduction,
     )
+    return projector.renewing(learner)
 
 
 @learner_factory
@@ -183,6 +199,8 @@ def sync_la_maml(
     age_inclusive: bool = True,
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
+    gradient_projection: Positive | None = None,
+    projection_directions: int = 100,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
     variance_reduction: NonNegative | None = None,
@@ -213,6 +231,8 @@ def sync_la_maml(
         age_inclusive: See `la_maml`.
         push_epochs: See `la_maml`.
         shuffle_glances: See `la_maml`.
+        gradient_projection: See `la_maml`.
+        projection_directions: See `la_maml`.
         draw: See `la_maml`.
         distill: See `la_maml`.
         variance_reduction: See `la_maml`.
@@ -233,21 +253,25 @@ def sync_la_maml(
         frozenset()
     """
     descent = make_descent(optimizer, outer_lr)
+    projector = make_projector(model, setting, gradient_projection, projection_directions)
 
     def init(key: chex.PRNGKey, example: Batch) -> SyncLaMamlState:
         params = model.init(key, example.x)
+        params = model.init(key, example.x)
         rates = _rates(params, lr_init)
         kept = empty_memory(model.apply, params, example, memory, distill)
-        return SyncLaMamlState(params, rates, kept, descent.init(params))
+        directions = projector.init(params, kept)
+        return SyncLaMamlState(params, rates, kept, descent.init(params), bases=directions)
 
     def outer_step(
         state: SyncLaMamlState, grads: Params, lr_grads: Params, has_examples: jax.Array
     ) -> SyncLaMamlState:
+        grads = projector.outside(state.bases, grads)
         params, opt_state = descent.step(state.params, state.opt_state, grads, has_examples)
         lrs = descend(state.lrs, lr_lr, lr_grads)
         return state._replace(params=params, lrs=lrs, opt_state=opt_state)
 
-    return look_ahead_learner(
+    learner = look_ahead_learner(
         model,
         setting,
         init,
@@ -271,6 +295,7 @@ def sync_la_maml(
         distill=distill,
         variance_reduction=variance_reduction,
     )
+    return projector.renewing(learner)
 
 
 def _rates(params: Params, lr_init: jax.Array | float) -> Params:

@@ -52,14 +52,29 @@ def principal_directions(rows: jax.Array, share: jax.Array | float) -> jax.Array
     Returns:
         V `[D, min(N, D)]`, whose columns beyond those directions are zero; all are if all rows are.
     """
-    if rows.shape[0] <= rows.shape[1]:
-        _, values, transposed = jnp.linalg.svd(rows, full_matrices=False)
-        vectors, energies = transposed.T, values**2
-    else:  # far fewer columns than rows: of a convolution there is one for every place in every image
-        ascending, vectors = jnp.linalg.eigh(rows.T @ rows)
-        vectors, energies = vectors[:, ::-1], jnp.maximum(ascending[::-1], 0)
+    vectors, energies = _directions(rows)
     held_before = jnp.cumsum(energies) - energies
     return jnp.where(held_before < share * energies.sum(), vectors, 0)
+
+
+def ridge_directions(rows: jax.Array, softness: jax.Array | float, most: int) -> jax.Array:
+    """Return the principal directions, each as long as the rows have energy along it, not centred.
+
+    A direction v_i of energy e_i, the rows' squared length along it, has the squared length e_i / (e_i + softness e_1),
+    so that V V' = X'X (X'X + softness e_1 I)^-1, the rows' ridge regression on themselves.
+
+    Args:
+        rows: X, `[N, D]`; rows of zeros count for nothing.
+        softness: What energy, as a share of the largest, e_1, counts for one half; positive.
+        most: The directions kept, those of most energy; at most min(N, D).
+
+    Returns:
+        V `[D, most]`, in the order of the energies; zeros if all rows are.
+    """
+    vectors, energies = _directions(rows)
+    # Without any energy all lengths are zero, as they should be.
+    total = jnp.maximum(energies + softness * energies[0], jnp.finfo(rows.dtype).tiny)
+    return (vectors * jnp.sqrt(energies / total))[:, :most]
 
 
 def inside(grads: Params, kernels: Sequence[str], bases: Bases, weights: Weights) -> Params:
@@ -81,6 +96,12 @@ def outside(grads: Params, kernels: Sequence[str], bases: Bases, weights: Weight
     return _at_kernels(lambda g, *basis: g - _projected(g, *basis), grads, kernels, bases, weights)
 
 
+def without_padding(rows: jax.Array, valid: jax.Array) -> jax.Array:
+    """Return `rows [N, D]`, as many for each example, with zeros where the example is not `valid`."""
+    of_examples = rows.reshape(len(valid), -1, rows.shape[1])
+    return jnp.where(valid[:, None, None], of_examples, 0).reshape(rows.shape)
+
+
 def used(bases: Bases, weights: Weights) -> jax.Array:
     """Return the share of a layer's input directions that its basis holds, by weight; the mean over layers."""
     if not bases:
@@ -88,6 +109,16 @@ def used(bases: Bases, weights: Weights) -> jax.Array:
     norms = [(v**2).sum(axis=0) for v in bases]
     held = [n @ w for n, w in zip(norms, weights, strict=True)] if weights else map(jnp.sum, norms)
     return jnp.stack([h / len(v) for h, v in zip(held, bases, strict=True)]).mean()
+
+
+def _directions(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the principal directions `[D, min(N, D)]` of rows, and the energy along each, the highest first."""
+    if rows.shape[0] <= rows.shape[1]:
+        _, values, transposed = jnp.linalg.svd(rows, full_matrices=False)
+        return transposed.T, values**2
+    # Far fewer columns than rows: of a convolution there is one for every place in every image.
+    ascending, vectors = jnp.linalg.eigh(rows.T @ rows)
+    return vectors[:, ::-1], jnp.maximum(ascending[::-1], 0)
 
 
 def _projected(gradient: jax.Array, vectors: jax.Array, *weight: jax.Array) -> jax.Array:
