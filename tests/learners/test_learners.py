@@ -28,6 +28,9 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("er", {"distill": 0.3}),
     ("la_maml", {"variance_reduction": 0.5}),
     ("la_maml", {"inner_clip_norm": 0.5, "order": "second"}),
+    ("la_maml", {"gradient_projection": 0.1, "outer_scale": 2.0}),
+    ("sync_la_maml", {"gradient_projection": 0.1}),
+    ("c_maml", {"gradient_projection": 0.1}),
 ]
 # What depends on the batch's size: pieces of five hold three examples in one, and UCB counts a task's batches.
 OF_THREE = {"inner_steps": 1, "kl_weight": 3 / BATCH_SIZE}
