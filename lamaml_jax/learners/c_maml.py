@@ -54,7 +54,7 @@ def c_maml(
     push_epochs: PushEpochs = "first",
     shuffle_glances: bool = True,
     gradient_projection: Positive | None = None,
-    projection_directions: int = 100,
+    projection_directions: int = 30,
     draw: replay.Draw | None = None,
     distill: Positive | None = None,
     variance_reduction: NonNegative | None = None,

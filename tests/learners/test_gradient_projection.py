@@ -25,8 +25,11 @@ pytestmark = pytest.mark.usefixtures("quick_compile")
 KEY = jax.random.key(0)
 TAU = 0.2
 LATER = make_batch(3, task=1)
-# Steps of one glance, with rates that stay as they are.
-FIXED: dict[str, Any] = {"glances": 1, "lr_init": 0.2, "lr_lr": 0.0, "inner_lr": 0.2}
+# Steps of one glance, with rates that stay as they are, and bases of all directions.
+FIXED: dict[str, Any] = {
+    **{"glances": 1, "lr_init": 0.2, "lr_lr": 0.0, "inner_lr": 0.2},
+    "projection_directions": 30,
+}
 of_all = pytest.mark.parametrize("name", ["la_maml", "sync_la_maml", "c_maml"])
 
 

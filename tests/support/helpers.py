@@ -45,7 +45,10 @@ __all__ = [
     "task_data",
 ]
 
-_SMALL = {"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2}
+_SMALL = {
+    **{"memory": 12, "replay_batch": 4, "glances": 2, "inner_steps": 2, "mc_samples": 2},
+    "projection_directions": 4,
+}
 
 
 def build(name: str, **keywords: Any) -> Learner:

@@ -72,8 +72,9 @@ def ridge_directions(rows: jax.Array, softness: jax.Array | float, most: int) ->
         V `[D, most]`, in the order of the energies; zeros if all rows are.
     """
     vectors, energies = _directions(rows)
+    half = jnp.asarray(softness, rows.dtype) * energies[0]
     # Without any energy all lengths are zero, as they should be.
-    total = jnp.maximum(energies + softness * energies[0], jnp.finfo(rows.dtype).tiny)
+    total = jnp.maximum(energies + half, jnp.finfo(rows.dtype).tiny)
     return (vectors * jnp.sqrt(energies / total))[:, :most]
 
 

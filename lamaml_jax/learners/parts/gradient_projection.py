@@ -73,7 +73,8 @@ def make_projector(
     kernels = model.kernels if setting.class_mask.all() else model.kernels[:-1]
 
     def inputs_of(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
-        return layer_inputs(params, x)[: len(kernels)]
+        dtype = jax.tree.leaves(params)[0].dtype  # which a step must keep
+        return tuple(rows.astype(dtype) for rows in layer_inputs(params, x)[: len(kernels)])
 
     def init(params: Params, memory: replay.Memory) -> bases.Bases:
         empty = bases.init(params, kernels, jax.eval_shape(inputs_of, params, memory.x))
