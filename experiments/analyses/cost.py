@@ -15,7 +15,7 @@ def gradients_per_batch(config: Config, task: int) -> int:
     k, batch = config.keywords, config.stream["batch_size"]
     glances, replayed = k.get("glances", 1), k.get("replay_batch", 0)
     match config.learner:
-        case "la_maml" | "sync_la_maml" | "c_maml":
+        case "la_maml" | "sync_la_maml" | "c_maml" | "la_der":
             return glances * (batch + k["inner_steps"] * (batch + replayed))
         case "fs_dgpm":
             plain = (batch + replayed) * (k.get("gradient_at") == "unperturbed")

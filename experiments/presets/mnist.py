@@ -21,16 +21,18 @@ from experiments.presets.preset import (
 )
 
 # How the authors' code and their text read the method, where they differ.
-_RELEASED = {
+_LOOK_AHEAD = {
     "order": "first",
     "meta_loss_at": "every",
     "inner_lr_relu": True,
     "inner_clip": None,
-    **RELEASED_GLANCES,
     "inner_steps": 10,
     "replay_batch": 10,
     "clip_norm": 2.0,
 }
+_RELEASED = {**_LOOK_AHEAD, **RELEASED_GLANCES}
+# La-MAML's settings; with the outputs that it keeps, as many examples as take its bytes.
+_LA_DER = {**_LOOK_AHEAD, "distill": 0.3}
 _TEXT = {**TEXT_META, "order": "second", "inner_lr_relu": False}
 _TEXT_LA_ER = {**TEXT_GLANCES, "order": "second", "inner_lr_relu": False}
 _ONE_BY_ONE = {"examples_per_step": 1}
@@ -76,6 +78,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         "ewc": _of_mer({**_MER_FISHER, "lr": 0.001, "penalty": 200.0}),
         "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.1, "lr_lr": 0.03}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 200, "lr": 0.003, "replay_batch": 50}),
+        "la_der": Preset({**_LA_DER, "lr_init": 0.15, "lr_lr": 0.3, "glances": 5, "memory": 197}),
         "fs_dgpm": Preset(_FS_DGPM),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 0.3, "std_init": 0.05}),
         "meta_bgd": _look_ahead(
@@ -114,6 +117,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         "ewc": _of_mer({**_MER_FISHER, "lr": 0.01, "penalty": 20.0}),
         "la_er": Preset({**_LA_ER, "memory": 200, "lr_init": 0.1, "lr_lr": 0.03}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 200, "lr": 0.01, "replay_batch": 10}),
+        "la_der": Preset({**_LA_DER, "lr_init": 0.15, "lr_lr": 0.3, "glances": 5, "memory": 197}),
         "fs_dgpm": Preset(_FS_DGPM),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 10.0, "std_init": 0.02}),
         "meta_bgd": _look_ahead(
@@ -153,6 +157,7 @@ MNIST: dict[str, dict[str, Preset]] = {
         "ewc": _of_mer({**_MER_FISHER, "lr": 0.003, "penalty": 2.0}),
         "la_er": Preset({**_LA_ER, "memory": 500, "lr_init": 0.1, "lr_lr": 0.03}, _TEXT_LA_ER),
         "agem": Preset({**_ONE_BY_ONE, "memory": 500, "lr": 0.01, "replay_batch": 10}),
+        "la_der": Preset({**_LA_DER, "lr_init": 0.1, "lr_lr": 0.1, "glances": 10, "memory": 493}),
         "fs_dgpm": Preset({**_FS_DGPM, "memory": 500, "threshold_step": 0.0001}),
         "bgd": Preset({"mc_samples": 5, "mean_eta": 10.0, "std_init": 0.02}),
         "meta_bgd": _look_ahead(

@@ -20,14 +20,14 @@ from experiments.presets.preset import (
 )
 
 # How the authors' code and their text read the method, where they differ.
-_RELEASED = {
+_LOOK_AHEAD = {
     "order": "second",
     "meta_loss_at": "every",
     "inner_lr_relu": False,
-    **RELEASED_GLANCES,
     "inner_steps": 5,
     "replay_batch": 10,
 }
+_RELEASED = {**_LOOK_AHEAD, **RELEASED_GLANCES}
 _TEXT = {**TEXT_META, "inner_clip": None, "clip_norm": 2.0}
 _TEXT_LA_ER = {**TEXT_GLANCES, "order": "second", "inner_clip": None}
 _LA_ER = {"order": "first", "inner_lr_relu": False, "inner_steps": 5, "replay_batch": 10}
@@ -70,6 +70,12 @@ SPLIT: dict[str, dict[str, Preset]] = {
             outer_lr=0.075,
             glances=2,
             memory=200,
+        ),
+        "la_der": Preset(
+            {
+                **{**_LOOK_AHEAD, **_clipped(1.0), "inner_clip_norm": 1.0, "distill": 0.3},
+                **{"lr_init": 0.1, "lr_lr": 0.25, "glances": 10, "memory": 193},
+            }
         ),
         "la_er": Preset(
             {**_LA_ER, **_clipped(2.0), "memory": 200, "lr_init": 0.1, "lr_lr": 0.1, "glances": 1},

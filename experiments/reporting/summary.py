@@ -32,6 +32,7 @@ TITLES = {
     "la_maml": "La-MAML",
     "sync_la_maml": "Sync La-MAML",
     "c_maml": "C-MAML",
+    "la_der": "La-DER",
     "la_er": "La-ER",
     "er": "ER",
     "mer": "MER",

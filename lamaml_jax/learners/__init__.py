@@ -10,11 +10,13 @@ from lamaml_jax.learners.fs_dgpm import fs_dgpm
 from lamaml_jax.learners.gem import agem, gem
 from lamaml_jax.learners.hat import hat
 from lamaml_jax.learners.icarl import icarl
+from lamaml_jax.learners.la_der import la_der
 from lamaml_jax.learners.la_er import la_er
-from lamaml_jax.learners.la_maml import la_maml, sync_la_maml
+from lamaml_jax.learners.la_maml import la_maml
 from lamaml_jax.learners.mer import mer
 from lamaml_jax.learners.meta_bgd import meta_bgd
 from lamaml_jax.learners.online import iid, online
+from lamaml_jax.learners.sync_la_maml import sync_la_maml
 from lamaml_jax.learners.ucb import ucb
 from lamaml_jax.types import Learner
 
@@ -22,6 +24,7 @@ LEARNERS: dict[str, Callable[..., Learner]] = {
     "la_maml": la_maml,
     "sync_la_maml": sync_la_maml,
     "c_maml": c_maml,
+    "la_der": la_der,
     "la_er": la_er,
     "er": er,
     "ewc": ewc,
@@ -50,6 +53,7 @@ __all__ = [
     "hat",
     "icarl",
     "iid",
+    "la_der",
     "la_er",
     "la_maml",
     "mer",

@@ -26,6 +26,14 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
             FLOAT,
         ),
         ("la_maml", {"memory": 20}, 20 * SLOT + FLOAT, FLOAT * NUM_WEIGHTS, 0),
+        # The outputs of every example.
+        (
+            "la_der",
+            {"memory": 20},
+            20 * (SLOT + FLOAT * NUM_CLASSES) + FLOAT,
+            FLOAT * NUM_WEIGHTS,
+            0,
+        ),
         ("ewc", {}, 0, 2 * FLOAT * NUM_WEIGHTS, 0),
         # Momentum; a basis of the first layer's inputs, with a weight and its momentum for each of its directions; the
         # tasks that were seen, and two more flags. The output layer, where tasks have heads of their own, has no basis.

@@ -71,8 +71,9 @@ def tabulated() -> list[tuple[str, ...]]:
         learners = [row["learner"]]
         if row["learner"] == "all":
             named = presets.names(row["benchmark"], row["protocol"])  # type: ignore[arg-type]
-            # Of those that the scripts run: IID is not, and FS-DGPM is another paper's.
-            learners = [name for name in named if name not in ("iid", "fs_dgpm")]
+            # Of those that the paper's scripts run.
+            others = ("iid", "fs_dgpm", "la_der")
+            learners = [name for name in named if name not in others]
         for learner in learners:
             name = "mean_eta" if (learner, row["name"]) == ("meta_bgd", "eta") else row["name"]
             key = (row["benchmark"], row["protocol"], learner, KEYWORDS.get(name, name))
@@ -121,7 +122,7 @@ def test_presets_are_listed_with_command_and_result(capsys: pytest.CaptureFixtur
 
 def test_example_gradients_are_counted_by_hand() -> None:
     counts = {"la_maml": 5 * (10 + 10 * 20), "er": 10 * 11, "mer": 10 * 5 * 11, "online": 10}
-    counts["fs_dgpm"] = 5 * (10 + 2 * 20)
+    counts |= {"la_der": counts["la_maml"], "fs_dgpm": 5 * (10 + 2 * 20)}
     for learner, count in counts.items():
         assert measure.gradients_per_batch(preset("mnist_rotations", learner), 9) == count
 
