@@ -30,7 +30,7 @@ SLOT = FLOAT * (NUM_FEATURES + 2)  # an example, its label and its task
         (
             "la_der",
             {"memory": 20},
-            20 * (SLOT + FLOAT * NUM_CLASSES) + FLOAT,
+            20 * (SLOT + FLOAT * 6) + FLOAT,
             FLOAT * NUM_WEIGHTS,
             0,
         ),
