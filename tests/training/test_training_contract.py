@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from blobs import NETWORK, blobs
 
-from lamaml_jax import Learner, Model, Setting, learner_factory, online, train
+from lamaml_jax import Batch, Learner, Model, Setting, fs_dgpm, learner_factory, online, train
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -33,7 +33,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no pair": (
         {"update": lambda key, state, batch: state},
-        r"update returns OnlineState; it must return \(state, info\)",
+        r"update returns no pair but OnlineState; it must return \(state, info\)",
     ),
     "another tree": (
         {"update": lambda key, state, batch: (state.params, {})},
@@ -50,6 +50,14 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "no scalar": (
         {"update": lambda key, state, batch: (state, {"loss": batch.x})},
         r"loss is of shape \(\d+, \d+\); it must be a scalar",
+    ),
+    "nothing": (
+        {"update": lambda key, state, batch: (state, {"loss": None})},
+        "loss is a NoneType; it must be a scalar",
+    ),
+    "a dict in the info": (
+        {"update": lambda key, state, batch: (state, {"of": {"loss": jnp.float32(0)}})},
+        "of is a dict; it must be a scalar",
     ),
     "no names": (
         {"update": lambda key, state, batch: (state, jnp.float32(0))},
@@ -90,6 +98,33 @@ def test_a_broken_promise_is_one_sentence(fault: str) -> None:
     with pytest.raises(ValueError, match=f"^learner is mine, .*{sentence}") as caught:
         train(mine, NETWORK, blobs())
     assert "\n" not in str(caught.value)
+
+
+def test_numbers_of_python_may_be_in_state_and_info() -> None:
+    @learner_factory
+    def mine(model: Model, setting: Setting) -> Learner:
+        learner = online(model, setting)
+
+        def init(key: jax.Array, example: Batch) -> dict[str, Any]:
+            return {"inner": learner.init(key, example), "seen": 0}
+
+        def update(key: jax.Array, state: dict[str, Any], batch: Batch) -> tuple[Any, Any]:
+            inner, _ = learner.update(key, state["inner"], batch)
+            return {"inner": inner, "seen": state["seen"] + 1}, {"one": 1.0}
+
+        def predict(state: Any, x: Any, task: Any, *, key: Any = None) -> jax.Array:
+            return learner.predict(state["inner"], x, task, key)
+
+        return Learner(init, update, predict)
+
+    result = train(mine, NETWORK, blobs())
+    assert result.state["seen"] == sum(map(blobs().num_batches, range(blobs().setting.num_tasks)))
+
+
+def test_what_is_wrong_with_the_model_is_not_the_methods_fault() -> None:
+    model = NETWORK._replace(kernels=("nowhere/kernel",) * len(NETWORK.kernels))
+    with pytest.raises(ValueError, match=r"^kernels of the model has 'nowhere/kernel'"):
+        train(fs_dgpm, model, blobs())
 
 
 def test_a_float_that_python_branches_on_is_one_sentence() -> None:

@@ -3,6 +3,7 @@
 Dimensions: B batch, C classes.
 """
 
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from lamaml_jax import checks
 from lamaml_jax.types import Batch, Info, Learner, Setting, State
 
 _KEEPS = "it must keep the tree, shapes and dtypes of what init returns"
@@ -66,7 +68,7 @@ def no_pair(returned: Any) -> str | None:
     """Return in one sentence what an update returns instead of state and info."""
     if isinstance(returned, tuple) and len(returned) == 2:
         return None
-    return f"update returns {type(returned).__name__}; it must return (state, info)."
+    return f"update returns no pair but {type(returned).__name__}; it must return (state, info)."
 
 
 def wrong_info(info: Any) -> str | None:
@@ -75,8 +77,9 @@ def wrong_info(info: Any) -> str | None:
         kind = type(info).__name__
         return f"update returns a {kind}; its info must be a dict of scalars by name."
     for name, value in info.items():
-        if jnp.shape(value) != ():
-            shape = jnp.shape(value)
+        if not isinstance(value, numbers.Number) and not hasattr(value, "dtype"):
+            return f"{name} is a {type(value).__name__}; it must be a scalar."
+        if shape := jnp.shape(value):
             return f"{name} is of shape {shape}; it must be a scalar, such as the mean of that."
     return None
 
@@ -101,7 +104,7 @@ def aval(leaf: Any) -> str:
 
 
 def _watched(learner: Learner, name: str, setting: Setting) -> Learner:
-    """Return a learner whose functions raise ValueError where `_called` or one of the checks above finds a breach."""
+    """Return a learner whose functions raise ValueError where they fail, or one of the checks above finds a breach."""
 
     def refuse(sentence: str | None) -> None:
         if sentence is not None:
@@ -110,6 +113,8 @@ def _watched(learner: Learner, name: str, setting: Setting) -> Learner:
     def called(function: str, *args: Any, **kwargs: Any) -> Any:
         try:
             return getattr(learner, function)(*args, **kwargs)
+        except checks.Refusal:  # which says by itself what is wrong, be it the model
+            raise
         except Exception as error:  # of any kind, as the function may be a user's
             raise ValueError(
                 f"learner is {name}, whose {function} raises {_said(error)} while it is traced; "
@@ -118,7 +123,7 @@ def _watched(learner: Learner, name: str, setting: Setting) -> Learner:
 
     def init(key: chex.PRNGKey, example: Batch) -> State:
         state = called("init", key, example)
-        refuse(key_in(state))
+        refuse(key_in(jax.eval_shape(lambda: state)))  # a number of Python's is as good as an array
         return state
 
     def update(key: chex.PRNGKey, state: State, batch: Batch) -> tuple[State, Info]:
@@ -136,7 +141,7 @@ def _watched(learner: Learner, name: str, setting: Setting) -> Learner:
     def predict(
         state: State, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
     ) -> jax.Array:
-        scores = called("predict", state, x, task, key)
+        scores = called("predict", state, x, task, key=key)
         refuse(wrong_scores(scores, len(x), setting.num_classes))
         return scores
 
