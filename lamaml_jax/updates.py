@@ -289,8 +289,9 @@ def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
 
 def _within(grads: Params, max_norm: jax.Array | float) -> Params:
     """Scale to a global norm of at most `max_norm`, differentiably where gradients are zero too, as padding's are."""
-    squared = optax.tree.norm(grads, squared=True)
-    scale = max_norm / jnp.sqrt(jnp.maximum(squared, jnp.square(max_norm)))
+    # A square of the bound itself may be too small for a float.
+    squared = optax.tree.norm(jax.tree.map(lambda g: g / max_norm, grads), squared=True)
+    scale = 1 / jnp.sqrt(jnp.maximum(squared, 1))
     return jax.tree.map(lambda g: scale.astype(g.dtype) * g, grads)
 
 

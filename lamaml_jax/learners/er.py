@@ -12,7 +12,12 @@ import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks, replay
-from lamaml_jax.learners.parts.distillation import distilled_loss, empty_memory, with_logits
+from lamaml_jax.learners.parts.distillation import (
+    distilled_loss,
+    empty_memory,
+    require_logits,
+    with_logits,
+)
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.losses import task_predict
@@ -72,7 +77,8 @@ def er(
         replacement: Whether one step may replay an example twice.
         age_inclusive: The released reservoir's rule, a hair under uniform; False is uniform.
         shuffle_glances: Whether every glance reshuffles the incoming examples.
-        draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
+        draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`, the latter with the
+            memory's `logits` where there is `distill`.
         distill: Weight of the mean squared distance from the network's logits of replayed examples to those that it
             gave when they entered the memory, which keeps them: DER++ (Buzzega et al. 2020); None keeps none.
 
@@ -114,6 +120,7 @@ def er(
             carry: tuple[Params, optax.OptState], key: chex.PRNGKey
         ) -> tuple[tuple[Params, optax.OptState], Info]:
             incoming, replayed = draw(key, state.memory, piece)
+            require_logits(replayed, distill)
             loss, grads = jax.value_and_grad(loss_fn)(carry[0], replay.join(replayed, incoming))
             grads, norm = clip_by_global_norm(grads, clip_norm)
             carry = descent.step(*carry, grads, piece.valid.any())

@@ -159,12 +159,7 @@ def fs_dgpm(
         checks.integer("basis_examples", basis_examples, 1, memory)
     checks.choice("order", order, Order)
     checks.choice("gradient_at", gradient_at, GradientAt)
-    layer_inputs = model.layer_inputs
-    if layer_inputs is None:
-        raise ValueError(
-            "model has no layer inputs; it must have kernels and layer_inputs for fs_dgpm."
-        )
-    kernels = model.kernels if setting.class_mask.all() else model.kernels[:-1]
+    kernels, inputs_of = bases.layers_of(model, setting, "fs_dgpm")
     num_examples = basis_examples or memory
     loss_fn = task_loss(model.apply, setting)
     draw = draw or functools.partial(
@@ -173,9 +168,6 @@ def fs_dgpm(
     descent = make_descent(optax.sgd(lr, momentum=momentum), lr)
     soft_weights = make_soft_weights(soft, weights_lr, momentum, temperature, clip_norm)
     sign = 1.0 if perturbation == "flatten" else -1.0
-
-    def inputs_of(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
-        return layer_inputs(params, x)[: len(kernels)]
 
     def init(key: chex.PRNGKey, example: Batch) -> FsDgpmState:
         params, kept = model.init(key, example.x), replay.init(example, memory)

@@ -25,11 +25,12 @@ def la_der(
     inner_clip: Positive | None = None,
     inner_clip_norm: Positive | None = None,
 ) -> Learner:
-    """Return La-DER, look-ahead dark experience replay: `la_maml` with `distill`, the learner that retains most here.
+    """Return La-DER, look-ahead dark experience replay: La-MAML, with distillation in its meta-loss.
 
-    The memory keeps the network's outputs of each example as they were when it entered, and the meta-loss of replayed
-    examples, at each look-ahead's weights, gets `distill` times the mean squared distance to these. All else is
-    La-MAML's, and so is the number of examples that gradients are taken of.
+    It is `la_maml` with `distill` and the released code's readings of a glance and of the reservoir; these, and the
+    draw, are keywords of `la_maml`. The memory keeps the network's outputs of each example as they were when it entered,
+    and the meta-loss of replayed examples, at each look-ahead's weights, gets `distill` times the mean squared distance
+    to these. All else is La-MAML's, and so is the number of examples that gradients are taken of.
 
     Args:
         model: The network.

@@ -89,13 +89,15 @@ def la_maml(
         shuffle_glances: Whether every glance reshuffles the incoming batch (released).
         gradient_projection: tau, which shortens the outer step of each kernel along what its layer gets of remembered
             examples, as they are at the last task's end: by the factor tau / (r + tau) along a principal direction with
-            r times the energy of the strongest. None steps along the whole gradient.
+            r times the energy of the strongest. None steps along the whole gradient. The model must have `kernels` and
+            `layer_inputs`; with heads per task the last kernel, which is the heads', is left whole.
         projection_directions: The most directions of a layer that are shortened, the strongest; >= 1.
         outer_scale: What multiplies the outer step, whose shortening and clipping it can make up for; None is 1.
-        draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`.
+        draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`, the latter with the
+            memory's `logits` where there is `distill`.
         distill: Weight in the meta-loss of the mean squared distance from the network's logits of replayed examples
             to those that it gave when they entered the memory, which keeps them (DER++); None keeps none.
-        variance_reduction: r of VR-MCL, up to 1: before clipping, both meta-gradients g become estimates
+        variance_reduction: r of VR-MCL, usually below 1: before clipping, both meta-gradients g become estimates
             e_b = g(theta_b) + r (e_{b-1} - g(theta_{b-1})) with both g on this glance's examples and b counting
             glances, which costs a second g; None takes g as it is.
 
@@ -104,7 +106,7 @@ def la_maml(
         and `lr_gradient_norm` (norms before clipping).
 
     Raises:
-        ValueError: A static argument is out of its range.
+        ValueError: A static argument is out of its range, or the model does not offer what a keyword needs.
 
     Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Continual Learning", NeurIPS 2020.
 

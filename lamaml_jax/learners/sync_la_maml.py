@@ -113,7 +113,6 @@ def sync_la_maml(
 
     def init(key: chex.PRNGKey, example: Batch) -> SyncLaMamlState:
         params = model.init(key, example.x)
-        params = model.init(key, example.x)
         rates = optax.tree.full_like(params, lr_init)
         kept = empty_memory(model.apply, params, example, memory, distill)
         directions = projector.init(params, kept)

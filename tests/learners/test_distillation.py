@@ -61,6 +61,26 @@ def test_a_memory_keeps_what_the_network_gave_as_an_example_entered(name: str) -
 
 
 @every_learner
+def test_a_draw_that_drops_the_logits_is_refused(name: str) -> None:
+    def draw(key: jax.Array, memory: replay.Memory, batch: Batch) -> tuple[Batch, Batch]:
+        return batch, Batch(batch.x, batch.y, batch.task, batch.valid)
+
+    learner = build(name, draw=draw, distill=0.3)
+    state = jax.eval_shape(learner.init, KEY, make_batch(0))
+    with pytest.raises(ValueError, match="^draw returns replayed examples without logits"):
+        jax.eval_shape(learner.update, KEY, state, make_batch(0))
+
+
+def test_la_der_is_la_maml_with_distillation() -> None:
+    states = []
+    for name in ("la_der", "la_maml"):
+        learner = build(name, distill=0.3, lr_init=0.1)
+        state = learner.init(KEY, make_batch(0))
+        states.append(jax.jit(learner.update)(KEY, state, make_batch(0)))
+    jax.tree.map(np.testing.assert_array_equal, *states)
+
+
+@every_learner
 def test_without_a_weight_no_logits_are_kept(name: str) -> None:
     learner = build(name)
     state = jax.eval_shape(learner.init, KEY, make_batch(0))

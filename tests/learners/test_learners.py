@@ -27,6 +27,7 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("la_maml", {"distill": 0.3}),
     ("er", {"distill": 0.3}),
     ("la_maml", {"variance_reduction": 0.5}),
+    ("c_maml", {"variance_reduction": 0.5}),
     ("la_maml", {"inner_clip_norm": 0.5, "order": "second"}),
     ("la_maml", {"gradient_projection": 0.1, "outer_scale": 2.0}),
     ("sync_la_maml", {"gradient_projection": 0.1}),

@@ -15,12 +15,41 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks
-from lamaml_jax.types import Params
+from lamaml_jax.types import Model, Params, Setting
 
 Bases: TypeAlias = tuple[jax.Array, ...]
-"""V of every layer, `[D, k]`: orthonormal columns, and columns of zeros where fewer than k directions are kept."""
+"""V of every layer, `[D, k]`: orthogonal columns no longer than 1, of zeros where fewer than k directions are kept."""
 Weights: TypeAlias = tuple[jax.Array, ...]
 """Lambda of every layer, `[k]`; empty where all are 1."""
+
+
+def layers_of(
+    model: Model, setting: Setting, what: str
+) -> tuple[tuple[str, ...], Callable[[Params, jax.Array], tuple[jax.Array, ...]]]:
+    """Return the kernels that may have a basis, and `inputs_of(params, x)`, what their layers get, `[N, D]` each.
+
+    Where tasks have heads of their own, the last kernel is theirs, and needs none.
+
+    Args:
+        model: A network with `kernels` and `layer_inputs`.
+        setting: The stream's static facts.
+        what: Who asks for them.
+
+    Raises:
+        ValueError: The model does not offer its layers' inputs.
+    """
+    layer_inputs = model.layer_inputs
+    if layer_inputs is None:
+        raise ValueError(
+            f"model has no layer inputs; it must have kernels and layer_inputs for {what}."
+        )
+    kernels = tuple(model.kernels if setting.class_mask.all() else model.kernels[:-1])
+
+    def inputs_of(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
+        dtype = jax.tree.leaves(params)[0].dtype  # which a step must keep
+        return tuple(rows.astype(dtype) for rows in layer_inputs(params, x)[: len(kernels)])
+
+    return kernels, inputs_of
 
 
 def init(params: Params, kernels: Sequence[str], inputs: Sequence[Any]) -> Bases:

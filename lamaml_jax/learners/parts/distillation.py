@@ -9,7 +9,7 @@ Dimensions: B batch, R rows of it that were replayed, C classes.
 import jax
 import jax.numpy as jnp
 
-from lamaml_jax import replay
+from lamaml_jax import checks, replay
 from lamaml_jax.losses import LossFn, head_masks, mean_over_valid, outputs_loss, task_loss
 from lamaml_jax.types import Apply, Batch, Params, Positive, Setting
 
@@ -42,6 +42,18 @@ def distilled_loss(apply: Apply, setting: Setting, distill: Positive | None) -> 
         return loss + distill * mean_over_valid(distances, batch.valid[:rows])
 
     return loss
+
+
+def require_logits(replayed: Batch, distill: Positive | None) -> None:
+    """Check that a draw has kept the logits of what it replays.
+
+    Raises:
+        ValueError: It has not, and they are to be distilled.
+    """
+    if distill is not None and replayed.logits is None:
+        raise checks.Refusal(
+            "draw returns replayed examples without logits; with distill it must keep the memory's."
+        )
 
 
 def empty_memory(

@@ -50,6 +50,9 @@ def make_projector(
         gradient_projection: tau; None projects nothing.
         projection_directions: The most directions of a layer; others count as without energy.
 
+    Returns:
+        The rule; one that changes nothing where tau is None.
+
     Raises:
         ValueError: An argument is out of its range, or the model does not offer its layers' inputs.
 
@@ -64,17 +67,7 @@ def make_projector(
             lambda directions, grads: grads,
             lambda learner: learner,
         )
-    layer_inputs, tau = model.layer_inputs, gradient_projection
-    if layer_inputs is None:
-        raise ValueError(
-            "model has no layer inputs; it must have kernels and layer_inputs for gradient_projection."
-        )
-    # Where tasks have heads of their own, no old task's outputs need protection from another's.
-    kernels = model.kernels if setting.class_mask.all() else model.kernels[:-1]
-
-    def inputs_of(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
-        dtype = jax.tree.leaves(params)[0].dtype  # which a step must keep
-        return tuple(rows.astype(dtype) for rows in layer_inputs(params, x)[: len(kernels)])
+    kernels, inputs_of = bases.layers_of(model, setting, "gradient_projection")
 
     def init(params: Params, memory: replay.Memory) -> bases.Bases:
         empty = bases.init(params, kernels, jax.eval_shape(inputs_of, params, memory.x))
@@ -87,7 +80,7 @@ def make_projector(
         is_filled = jnp.arange(len(state.memory.y)) < state.memory.seen
         directions = tuple(
             bases.ridge_directions(
-                bases.without_padding(rows, is_filled), tau, projection_directions
+                bases.without_padding(rows, is_filled), gradient_projection, projection_directions
             )
             for rows in inputs_of(state.params, state.memory.x)
         )

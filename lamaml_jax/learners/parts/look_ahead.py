@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from lamaml_jax import checks, replay
 from lamaml_jax.learners.parts import reduction
-from lamaml_jax.learners.parts.distillation import distilled_loss, with_logits
+from lamaml_jax.learners.parts.distillation import distilled_loss, require_logits, with_logits
 from lamaml_jax.losses import task_predict
 from lamaml_jax.types import (
     Batch,
@@ -115,6 +115,7 @@ def look_ahead_learner(
         is_new = batch.valid & (True if push_epochs == "every" else batch.first_epoch)
         # What is drawn stays outside the loop over glances, which would copy the memory for each of them.
         first = draw(key_draws[0], state.memory, batch)
+        require_logits(first[1], distill)
         offered = with_logits(model.apply, state.params, batch, distill)
         kept = replay.add_reservoir(
             key_push,
