@@ -110,7 +110,7 @@ def differences(config: Config, data: str) -> list[str]:
     """
     num_seeds = 5 if config.benchmark.startswith("mnist") else len(config.seeds)
     if catalogue.is_own(config.benchmark) or catalogue.is_own(config.learner):
-        return ["files of your own"]
+        return ["the learner or the benchmark, which is no preset's"]
     preset = make_config(
         benchmark=config.benchmark,
         learner=config.learner,
