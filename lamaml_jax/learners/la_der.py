@@ -28,9 +28,9 @@ def la_der(
     """Return La-DER, look-ahead dark experience replay: La-MAML, with distillation in its meta-loss.
 
     It is `la_maml` with `distill` and the released code's readings of a glance and of the reservoir; these, and the
-    draw, are keywords of `la_maml`. The memory keeps the network's outputs of each example as they were when it entered,
-    and the meta-loss of replayed examples, at each look-ahead's weights, gets `distill` times the mean squared distance
-    to these. All else is La-MAML's, and so is the number of examples that gradients are taken of.
+    draw, are keywords of `la_maml`. The memory keeps the network's outputs of each example as they were when it
+    entered, and the meta-loss of replayed examples, at each look-ahead's weights, gets `distill` times the mean squared
+    distance to these. All else is La-MAML's, and so is the number of examples that gradients are taken of.
 
     Args:
         model: The network.
