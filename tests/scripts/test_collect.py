@@ -43,6 +43,21 @@ def test_a_collected_run_says_which_seeds_diverged(
     assert "5 seeds (diverged: 1 4): took 1.5 minutes" in capsys.readouterr().out
 
 
+def test_a_run_from_before_a_keyword_is_what_its_default_gives(
+    tmp_path: pathlib.Path, gathered: pathlib.Path
+) -> None:
+    config = preset("mnist_rotations", "la_maml", 0, 1, 2, 3, 4, heads="per_task")
+    settings = json.loads(json.dumps(dataclasses.asdict(config)))
+    del settings["keywords"]["projection_directions"]
+    (tmp_path / "config.json").write_text(described(settings))
+    (tmp_path / "summary.json").write_text(json.dumps(summary_of(settings, data="mnist")))
+    collect.main([str(tmp_path)])
+    settings["keywords"]["memory"] = 100
+    (tmp_path / "config.json").write_text(described(settings))
+    with pytest.raises(SystemExit, match="it differs in memory"):
+        collect.main([str(tmp_path)])
+
+
 def test_runs_that_differ_in_their_seeds_are_one_row(
     tmp_path: pathlib.Path, gathered: pathlib.Path
 ) -> None:
