@@ -214,7 +214,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
                 image, label = stream.test.image[task, row], stream.test.label[task, row]
                 x = benchmark.inputs.evaluation(images, image, transform)
                 # Each part takes a key of its own, which jax_debug_key_reuse cannot see in a loop.
-                scores = learner.predict(state, x, task, jax.random.clone(keys[i]))
+                scores = learner.predict(state, x, task, key=jax.random.clone(keys[i]))
                 if setting.loss is None:
                     gained = num_correct(scores, jnp.where(valid, label, -1))
                 else:
