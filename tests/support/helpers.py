@@ -3,7 +3,6 @@
 import contextlib
 import ctypes
 import functools
-import gc
 import http.server
 import inspect
 import threading
@@ -15,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 
+from experiments.process.backend import free_programs
 from lamaml_jax import LEARNERS, Learner
 from lamaml_jax.testing.trial import (
     BATCH_SIZE,
@@ -95,8 +95,7 @@ def compiling_quickly() -> Iterator[None]:
 
 def free_memory() -> None:
     """Forget all compiled programs and give their memory back, where the C library has a call for it."""
-    jax.clear_caches()
-    gc.collect()
+    free_programs()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 
