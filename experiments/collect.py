@@ -92,8 +92,8 @@ def add(summaries: Sequence[Mapping[str, Any]]) -> None:
 
 def read_rows() -> dict[Key, Row]:
     """Return the rows of measured_results.csv by `key_of` their configuration."""
-    with presets.MEASURED_RESULTS.open(encoding="utf-8") as file:
-        return {tuple(row[name] for name in _KEYS): row for row in csv.DictReader(file)}
+    rows = presets.read_table(presets.MEASURED_RESULTS)
+    return {tuple(row[name] for name in _KEYS): row for row in rows}
 
 
 def key_of(config: Config) -> Key:

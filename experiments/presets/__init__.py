@@ -4,6 +4,7 @@
 differ from the paper's: docs/results.md says which.
 """
 
+import csv
 import pathlib
 from typing import Any
 
@@ -22,6 +23,12 @@ PAPER_RESULTS = pathlib.Path(__file__).parent / "paper_results.csv"
 
 PRESETS: dict[str, dict[str, Preset]] = MNIST | SPLIT
 """By benchmark and learner."""
+
+
+def read_table(path: pathlib.Path) -> list[dict[str, str]]:
+    """Return the rows of a file of results, such as those above, by the names of its columns."""
+    with path.open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
 
 
 def keywords(

@@ -1,6 +1,5 @@
 """Print every preset with its command, run time and result, as measured."""
 
-import csv
 import pathlib
 import sys
 
@@ -17,8 +16,7 @@ from experiments.process import console
 
 def main() -> None:
     """Print every preset, with what was measured with it in any protocol and with any heads."""
-    with presets.MEASURED_RESULTS.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = presets.read_table(presets.MEASURED_RESULTS)
     for benchmark, learners in presets.PRESETS.items():
         for learner, preset in learners.items():
             print(command(benchmark, learner))

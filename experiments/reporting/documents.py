@@ -8,7 +8,6 @@ A table stands between two comments, of which the first says what it is:
 Its kind is one of TABLES, whose functions' docstrings say what the arguments are.
 """
 
-import csv
 import pathlib
 import re
 from collections.abc import Callable, Mapping
@@ -72,7 +71,10 @@ def measured(
     own_heads = "shared" if benchmark.startswith("mnist") else "per_task"
     heads = heads or own_heads
     rows = {}
-    for row in [*_read(presets.FURTHER_RESULTS), *_read(presets.MEASURED_RESULTS)]:
+    for row in [
+        *presets.read_table(presets.FURTHER_RESULTS),
+        *presets.read_table(presets.MEASURED_RESULTS),
+    ]:
         if [row[key] for key in _KEYS[:3]] == [benchmark, protocol, heads] and (
             row.get("what", "") in ("", *_OTHERWISE)
         ):
@@ -97,7 +99,7 @@ def further(what: str, by: str = "learner", also: str = "", paper: str = "") -> 
         also: More columns of numbers.
         paper: Not empty for a last row of the paper's values, whose LA is RA less BTI.
     """
-    rows = [row for row in _read(presets.FURTHER_RESULTS) if row["what"] == what]
+    rows = [row for row in presets.read_table(presets.FURTHER_RESULTS) if row["what"] == what]
     if by == "learner":
         rows.sort(key=_rank)
     names, more = by.split(","), also.split(",") if also else []
@@ -118,8 +120,11 @@ def weights() -> list[list[str]]:
     """Return the presets that start from Xavier's weights beside the same from Kaiming's, and the paper's."""
     headings = ["benchmark", "learner", "RA, xavier_uniform", "BTI", "RA, kaiming", "BTI"]
     table = [[*headings, "paper's RA", "paper's BTI"]]
-    xavier = {tuple(row[key] for key in _KEYS): row for row in _read(presets.MEASURED_RESULTS)}
-    for row in _read(presets.FURTHER_RESULTS):
+    xavier = {
+        tuple(row[key] for key in _KEYS): row
+        for row in presets.read_table(presets.MEASURED_RESULTS)
+    }
+    for row in presets.read_table(presets.FURTHER_RESULTS):
         if row["what"] != "kaiming" or row["heads"] != "shared":
             continue
         ours = xavier.get(tuple(row[key] for key in _KEYS))
@@ -141,10 +146,10 @@ def choices() -> list[list[str]]:
     retained = {heading: {row[0]: row[1] for row in table} for heading, table in columns.items()}
     minutes = {
         TITLES[row["learner"]]: row["minutes"]
-        for row in _read(presets.MEASURED_RESULTS)
+        for row in presets.read_table(presets.MEASURED_RESULTS)
         if (row["benchmark"], row["protocol"]) == ("mnist_rotations", "single")
     }
-    state = {row["learner"]: row for row in _read(_STORAGE)}
+    state = {row["learner"]: row for row in presets.read_table(_STORAGE)}
     ranked = [row[0] for table in columns.values() for row in table[1:]]
     learners = dict.fromkeys([*ranked, *state])
     table = [["learner", "needs", "keeps, KB", "minutes", *columns]]
@@ -163,7 +168,7 @@ def file(path: str, columns: str = "") -> list[list[str]]:
         path: From the root of the repository.
         columns: Those that are shown, in order, with commas between; all by default.
     """
-    rows = _read(_ROOT / path)
+    rows = presets.read_table(_ROOT / path)
     names = columns.split(",") if columns else list(rows[0])
     return [names, *([row[name] for name in names] for row in rows)]
 
@@ -184,13 +189,8 @@ def _table(description: str) -> str:
     return markdown(rows)
 
 
-def _read(path: pathlib.Path) -> list[Row]:
-    with path.open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def _paper(benchmark: str, protocol: str, learner: str) -> Row:
-    for row in _read(presets.PAPER_RESULTS):
+    for row in presets.read_table(presets.PAPER_RESULTS):
         if [row["benchmark"], row["protocol"], row["learner"]] == [benchmark, protocol, learner]:
             return row
     return {}

@@ -1,6 +1,5 @@
 """What a run says in the end: its summary, and tables with the paper's values beside ours."""
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -152,11 +151,10 @@ def paper_values(run: Mapping[str, Any]) -> dict[str, float]:
     if not run["standard_stream"]:
         return {}
     wanted = [run["benchmark"], run["protocol"], run["learner"]]
-    with presets.PAPER_RESULTS.open(encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            if [row["benchmark"], row["protocol"], row["learner"]] == wanted:
-                names = ("ra_mean", "ra_std", "bti_mean", "bti_std")
-                return {n: float(row[n]) for n in names if not math.isnan(float(row[n]))}
+    for row in presets.read_table(presets.PAPER_RESULTS):
+        if [row["benchmark"], row["protocol"], row["learner"]] == wanted:
+            names = ("ra_mean", "ra_std", "bti_mean", "bti_std")
+            return {n: float(row[n]) for n in names if not math.isnan(float(row[n]))}
     return {}
 
 

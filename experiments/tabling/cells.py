@@ -3,7 +3,6 @@
 A cell is what one row of a table is of: a benchmark, a protocol, a learner, and the seeds that are wanted.
 """
 
-import csv
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
@@ -114,8 +113,8 @@ def names(
     of_table = benchmarks(table)
     if benchmark is not None and benchmark not in of_table:
         raise ValueError(hyper.unknown(f"benchmark of the table {table}", benchmark, of_table))
-    with presets.PAPER_RESULTS.open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["benchmark"] in of_table]
+    paper = presets.read_table(presets.PAPER_RESULTS)
+    rows = [row for row in paper if row["benchmark"] in of_table]
     protocols = sorted({row["protocol"] for row in rows}, reverse=True)  # single pass first
     if protocol is not None and protocol not in protocols:
         raise ValueError(
