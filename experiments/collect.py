@@ -6,7 +6,7 @@
 The second command writes the documentation's tables from it.
 RUN is the work directory of a run with a preset's settings: the full dataset, its own number of tasks, test data; seeds
 0 to 4 on MNIST, any number from 0 on elsewhere. Runs that differ in nothing but their seeds count as one. No row is
-replaced by one of fewer seeds.
+replaced by one of fewer seeds. Minutes are those of CPU cores, and left out for runs on an accelerator.
 """
 
 import csv
@@ -28,7 +28,7 @@ if __name__ == "__main__":
 from experiments import presets
 from experiments.process import console
 from experiments.reporting.summary import comparison_table, seeds_in_words
-from experiments.runs import catalogue, finished, workdirs
+from experiments.runs import catalogue, descriptions, finished, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from lamaml_jax.files import write_whole
@@ -141,7 +141,13 @@ def _of_row(folders: Sequence[pathlib.Path]) -> dict[str, Any]:
         raise ValueError(
             f"{names} is not a run of the preset; it differs in {', '.join(differing)}."
         )
-    return {**summary, "heads": _heads(config)}
+    return {**summary, "heads": _heads(config), "on_cpu": all(map(_is_of_cpu, folders))}
+
+
+def _is_of_cpu(folder: pathlib.Path) -> bool:
+    """Return whether a run's device was no accelerator, as far as is known."""
+    devices = [str(one.get("device", "")) for one in descriptions.whole(folder)[:1]]
+    return all("cpu" in device for device in devices if device)
 
 
 def _heads(config: Config) -> str:
@@ -154,7 +160,9 @@ def _row(summary: Mapping[str, Any]) -> dict[str, Any]:
     rounded = {name: "" if value is None else f"{value:.2f}" for name, value in numbers.items()}
     keys = {key: summary[key] for key in (*_KEYS, "num_seeds")}
     diverged = " ".join(map(str, summary["diverged_seeds"]))
-    return {**keys, "diverged_seeds": diverged, **rounded, "minutes": f"{seconds / 60:.1f}"}
+    # What others are expected to take is told from the minutes of CPU cores.
+    minutes = f"{seconds / 60:.1f}" if summary["on_cpu"] else ""
+    return {**keys, "diverged_seeds": diverged, **rounded, "minutes": minutes}
 
 
 if __name__ == "__main__":

@@ -82,3 +82,17 @@ def test_fewer_seeds_take_the_place_of_no_more(
     assert gathered.read_bytes() == before
     collect.main([finished(tmp_path / "three", [56.0, 58.0, 60.0], 0)])
     assert "split_cifar100,single,per_task,la_maml,3,,58.00" in gathered.read_text()
+
+
+@pytest.mark.parametrize(
+    ("device", "minutes"), [("several x cpu, cpu", "1.5"), ("1 x NVIDIA H100, cuda 13000", "")]
+)
+def test_minutes_are_of_cpu_cores(
+    device: str, minutes: str, tmp_path: pathlib.Path, gathered: pathlib.Path
+) -> None:
+    folder = finished(tmp_path / "run", [56.0], 0)
+    description = json.loads((tmp_path / "run" / "config.json").read_text())
+    (tmp_path / "run" / "config.json").write_text(json.dumps({**description, "device": device}))
+    collect.main([folder])
+    (row,) = csv.DictReader(gathered.read_text().splitlines())
+    assert row["minutes"] == minutes
