@@ -10,7 +10,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from experiments.runs import identity, locks
+from experiments.runs import catalogue, identity, locks
+from lamaml_jax import LEARNERS, streams
 from lamaml_jax.files import write_whole
 from lamaml_jax.training import saving
 
@@ -26,12 +27,15 @@ def whole(workdir: pathlib.Path) -> list[dict[str, Any]]:
 
 
 def read(path: pathlib.Path) -> dict[str, Any] | None:
-    """Return what a file says of a run, or None where it is missing, damaged or not one of ours."""
+    """Return what a file says of a run, or None where it is missing, damaged or not one of ours.
+
+    A setting that it lacks, as one that came after the run, has its default.
+    """
     try:
         found = json.loads(path.read_bytes())
     except (ValueError, OSError, RecursionError):
         return None
-    return found if identity.is_described(found) else None
+    return _completed(found) if identity.is_described(found) else None
 
 
 @contextlib.contextmanager
@@ -75,6 +79,30 @@ def kept(workdir: pathlib.Path) -> Iterator[Callable[[], None]]:
             yield keep
         finally:
             keep()
+
+
+def _completed(found: dict[str, Any]) -> dict[str, Any]:
+    settings = found["settings"]
+    filled = {
+        part: json.loads(json.dumps(catalogue.defaults(factory))) | settings[part]
+        for part, factory in _factories(settings).items()
+        if isinstance(settings.get(part), dict)
+    }
+    return {**found, "settings": {**settings, **filled}}
+
+
+def _factories(settings: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
+    """Return those of a run's factories that this package has, by the part of the settings that is theirs."""
+    architecture, dataset = settings.get("architecture"), settings.get("dataset")
+    of_datasets = {name: images.network for name, images in catalogue.DATASETS.items()}
+    known: dict[str, tuple[Any, Mapping[str, Callable[..., Any]]]] = {
+        "keywords": (settings.get("learner"), LEARNERS),
+        "stream": (settings.get("benchmark"), streams.BENCHMARKS),
+        "network": (dataset, of_datasets)
+        if architecture is None
+        else (architecture, catalogue.NETWORKS),
+    }
+    return {part: table[str(name)] for part, (name, table) in known.items() if str(name) in table}
 
 
 def _refuse_another(workdir: pathlib.Path, texts: Mapping[pathlib.Path, bytes]) -> None:

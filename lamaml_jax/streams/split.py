@@ -40,6 +40,7 @@ def split_cifar100(
     classes_per_task: int = 5,
     samples_per_task: int | None = None,
     class_order: ClassOrder = "random",
+    augmentation: bool = True,
     eval_split: EvalSplit = "test",
     batch_size: int = 10,
     epochs: int = 1,
@@ -56,6 +57,7 @@ def split_cifar100(
         classes_per_task: K, which divides C.
         samples_per_task: Training images of a task before a tenth is held out, a multiple of K; None takes all.
         class_order: "random", or one "superclass" per task, in random order and with its classes in random order.
+        augmentation: Whether training images are cropped, flipped and made brighter or darker.
         eval_split: Evaluate on the "test" images, or on those held out for "validation".
         batch_size: B.
         epochs: Passes over each task.
@@ -74,6 +76,7 @@ def split_cifar100(
         batch_size=batch_size,
         epochs=epochs,
         brightness=_BRIGHTNESS,
+        augmentation=augmentation,
     )
 
 
@@ -83,6 +86,7 @@ def split_tiny_imagenet(
     num_tasks: int | None = None,
     classes_per_task: int = 5,
     samples_per_task: int | None = None,
+    augmentation: bool = True,
     eval_split: EvalSplit = "test",
     batch_size: int = 10,
     epochs: int = 1,
@@ -94,6 +98,7 @@ def split_tiny_imagenet(
         num_tasks: See `split_cifar100`, like all that follow.
         classes_per_task: See `split_cifar100`.
         samples_per_task: See `split_cifar100`.
+        augmentation: See `split_cifar100`.
         eval_split: See `split_cifar100`.
         batch_size: See `split_cifar100`.
         epochs: See `split_cifar100`.
@@ -112,6 +117,7 @@ def split_tiny_imagenet(
         batch_size=batch_size,
         epochs=epochs,
         brightness=0.0,
+        augmentation=augmentation,
     )
 
 
@@ -137,7 +143,7 @@ def split(
         classes_per_task: See `split_cifar100`.
         samples_per_task: See `split_cifar100`.
         class_order: See `split_cifar100`.
-        augmentation: Whether training images are cropped, flipped and made brighter or darker.
+        augmentation: See `split_cifar100`.
         eval_split: See `split_cifar100`.
         batch_size: See `split_cifar100`.
         epochs: See `split_cifar100`.
@@ -145,7 +151,6 @@ def split(
     Raises:
         ValueError: An argument is out of its range.
     """
-    checks.choice("augmentation", augmentation, Literal[True, False])
     return _split_classes(
         dataset,
         normalisation_of(dataset.train_images),
@@ -173,8 +178,9 @@ def _split_classes(
     batch_size: int,
     epochs: int,
     brightness: float,
-    augmentation: bool = True,
+    augmentation: bool,
 ) -> Benchmark:
+    checks.choice("augmentation", augmentation, Literal[True, False])
     checks.choice("eval_split", eval_split, EvalSplit)
     checks.integer("batch_size", batch_size, 1)
     checks.integer("epochs", epochs, 1)

@@ -46,11 +46,14 @@ def test_a_collected_run_says_which_seeds_diverged(
 def test_a_run_from_before_a_keyword_is_what_its_default_gives(
     tmp_path: pathlib.Path, gathered: pathlib.Path
 ) -> None:
-    config = preset("mnist_rotations", "la_maml", 0, 1, 2, 3, 4, heads="per_task")
+    config = preset("split_cifar100", "la_maml", 0)
     settings = json.loads(json.dumps(dataclasses.asdict(config)))
     del settings["keywords"]["projection_directions"]
+    del settings["stream"]["augmentation"], settings["network"]["precision"]
     (tmp_path / "config.json").write_text(described(settings))
-    (tmp_path / "summary.json").write_text(json.dumps(summary_of(settings, data="mnist")))
+    of_images = {"training_images_per_task": 2250, "evaluation_images_per_task": 500}
+    summary = summary_of(settings, data="cifar100", num_seeds=1, **of_images)
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
     collect.main([str(tmp_path)])
     settings["keywords"]["memory"] = 100
     (tmp_path / "config.json").write_text(described(settings))

@@ -116,15 +116,16 @@ def test_three_classes_per_task_are_split_and_normalised() -> None:
     np.testing.assert_allclose(x.std(axis=(0, 1, 2)), 1, atol=1e-5)
 
 
-def test_augmentation_can_be_switched_off() -> None:
+@pytest.mark.parametrize("name", ["split", "split_cifar100", "split_tiny_imagenet"])
+def test_augmentation_can_be_switched_off(name: str) -> None:
     rows = jnp.arange(20)
 
     def trained_on(**settings: Any) -> Any:
-        benchmark = from_dataset(COLOURED, "split", classes_per_task=2, **settings)
+        benchmark = from_dataset(COLOURED, name, classes_per_task=2, **settings)
         images = jnp.asarray(benchmark.images)
         return benchmark.inputs.training(jax.random.key(0), images, rows, ())
 
-    plain = shown(from_dataset(COLOURED, "split", classes_per_task=2), (), rows)
+    plain = shown(from_dataset(COLOURED, name, classes_per_task=2), (), rows)
     assert_same_bits(trained_on(augmentation=False), plain)
     assert not np.any(np.all(np.isclose(trained_on(), plain), axis=(1, 2, 3)))
 
