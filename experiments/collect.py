@@ -6,7 +6,7 @@
 The second command writes the documentation's tables from it.
 RUN is the work directory of a run with a preset's settings: the full dataset, its own number of tasks, test data; seeds
 0 to 4 on MNIST, any number from 0 on elsewhere. Runs that differ in nothing but their seeds count as one. No row is
-replaced by one of fewer seeds. Minutes are those of CPU cores, and left out for runs on an accelerator.
+replaced by one of fewer seeds. Minutes are those of CPU cores; a run on an accelerator leaves them as they are.
 """
 
 import csv
@@ -81,7 +81,10 @@ def add(summaries: Sequence[Mapping[str, Any]]) -> None:
                 f"{learner} on {benchmark} ({protocol} pass) was run with {seeds_in_words(summary['num_seeds'])}, and "
                 f"{presets.MEASURED_RESULTS.name} has {there}; remove its row by hand for fewer to take its place."
             )
-        rows[key] = _row(summary)
+        row = _row(summary)
+        if not row["minutes"] and summary["num_seeds"] == there:
+            row["minutes"] = rows[key]["minutes"]
+        rows[key] = row
     text = io.StringIO(newline="")
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from experiments.runs import catalogue, identity, locks
-from lamaml_jax import LEARNERS, streams
+from lamaml_jax import LEARNERS, hyper, streams
 from lamaml_jax.files import write_whole
 from lamaml_jax.training import saving
 
@@ -29,7 +29,7 @@ def whole(workdir: pathlib.Path) -> list[dict[str, Any]]:
 def read(path: pathlib.Path) -> dict[str, Any] | None:
     """Return what a file says of a run, or None where it is missing, damaged or not one of ours.
 
-    A setting that it lacks, as one that came after the run, has its default.
+    A setting that it lacks, as one that came after the run, has its default; those of users' own are as they are.
     """
     try:
         found = json.loads(path.read_bytes())
@@ -84,21 +84,29 @@ def kept(workdir: pathlib.Path) -> Iterator[Callable[[], None]]:
 def _completed(found: dict[str, Any]) -> dict[str, Any]:
     settings = found["settings"]
     filled = {
-        part: json.loads(json.dumps(catalogue.defaults(factory))) | settings[part]
+        part: given | {n: v for n, v in _defaults(factory).items() if n not in given}
         for part, factory in _factories(settings).items()
-        if isinstance(settings.get(part), dict)
+        if isinstance(given := settings.get(part), dict)
     }
     return {**found, "settings": {**settings, **filled}}
 
 
+def _defaults(factory: Callable[..., Any]) -> dict[str, Any]:
+    """Return the defaults of what is a setting, as they are read again."""
+    names, defaults = hyper.names(factory), catalogue.defaults(factory)
+    settings = {name: value for name, value in defaults.items() if name in names}
+    return dict(json.loads(json.dumps(settings)))
+
+
 def _factories(settings: Mapping[str, Any]) -> dict[str, Callable[..., Any]]:
     """Return those of a run's factories that this package has, by the part of the settings that is theirs."""
-    architecture, dataset = settings.get("architecture"), settings.get("dataset")
-    of_datasets = {name: images.network for name, images in catalogue.DATASETS.items()}
+    architecture = settings.get("architecture")
+    networks = {str(name): images.network for name, images in catalogue.DATASETS.items()}
+    networks["None"] = catalogue.network(None, None)
     known: dict[str, tuple[Any, Mapping[str, Callable[..., Any]]]] = {
         "keywords": (settings.get("learner"), LEARNERS),
         "stream": (settings.get("benchmark"), streams.BENCHMARKS),
-        "network": (dataset, of_datasets)
+        "network": (settings.get("dataset"), networks)
         if architecture is None
         else (architecture, catalogue.NETWORKS),
     }

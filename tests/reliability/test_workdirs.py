@@ -15,7 +15,7 @@ import pytest
 from running import run_train
 
 from experiments.reporting import figures, pictures
-from experiments.runs import catalogue, identity, locks, workdirs
+from experiments.runs import catalogue, finished, identity, locks, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from lamaml_jax import LEARNERS
@@ -191,6 +191,18 @@ def test_only_a_run_that_goes_on_needs_the_same_programs(
         f"device (8 x other, now {wanted['device']})",
         "flags.XLA_FLAGS (--xla_a --xla_b=1, now --xla_a)",
     ]
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_a_description_is_read_as_it_was_written(learner: str, tmp_path: pathlib.Path) -> None:
+    heads = {"heads": "per_task"}
+    arguments = {"benchmark": "mnist_rotations", "assignments": [], "network": {}, "seeds": (0,)}
+    made = make_config(learner=learner, stream=heads, **arguments)
+    written = {"settings": dataclasses.asdict(made), "data": {}, "versions": {"lamaml_jax": "0"}}
+    write(tmp_path, {"config.json": json.dumps(written)})
+    read = finished.read(tmp_path)
+    assert json.dumps(dataclasses.asdict(read)) == json.dumps(written["settings"])
+    assert read.runs()
 
 
 @pytest.mark.parametrize(

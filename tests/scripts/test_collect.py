@@ -87,15 +87,18 @@ def test_fewer_seeds_take_the_place_of_no_more(
     assert "split_cifar100,single,per_task,la_maml,3,,58.00" in gathered.read_text()
 
 
-@pytest.mark.parametrize(
-    ("device", "minutes"), [("several x cpu, cpu", "1.5"), ("1 x NVIDIA H100, cuda 13000", "")]
-)
-def test_minutes_are_of_cpu_cores(
-    device: str, minutes: str, tmp_path: pathlib.Path, gathered: pathlib.Path
-) -> None:
-    folder = finished(tmp_path / "run", [56.0], 0)
-    description = json.loads((tmp_path / "run" / "config.json").read_text())
-    (tmp_path / "run" / "config.json").write_text(json.dumps({**description, "device": device}))
-    collect.main([folder])
-    (row,) = csv.DictReader(gathered.read_text().splitlines())
-    assert row["minutes"] == minutes
+def test_minutes_are_of_cpu_cores(tmp_path: pathlib.Path, gathered: pathlib.Path) -> None:
+    for name, device, seeds, minutes in (
+        ("one", "1 x NVIDIA H100, cuda 13000", [56.0], ""),
+        ("two", "several x cpu, cpu", [56.0], "1.5"),
+        ("three", "1 x NVIDIA H100, cuda 13000", [57.0], "1.5"),
+        ("four", "1 x NVIDIA H100, cuda 13000", [56.0, 58.0], ""),
+    ):
+        folder = finished(tmp_path / name, seeds, 0)
+        description = json.loads((tmp_path / name / "config.json").read_text())
+        changed = json.dumps({**description, "device": device})
+        (tmp_path / name / "config.json").write_text(changed)
+        collect.main([folder])
+        (row,) = csv.DictReader(gathered.read_text().splitlines())
+        assert (name, row["minutes"]) == (name, minutes)
+        assert row["ra_mean"] == f"{sum(seeds) / len(seeds):.2f}"
