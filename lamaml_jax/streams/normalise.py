@@ -42,7 +42,7 @@ def normalisation_of(images: np.ndarray) -> Normalisation:
 
 
 def normalised_inputs(
-    normalisation: Normalisation, *, brightness: float, augmentation: bool = True
+    normalisation: Normalisation, *, brightness: float, augmentation: bool
 ) -> Inputs:
     """Return inputs `[B, H, W, C]` that are normalised, of training images after augmentation.
 

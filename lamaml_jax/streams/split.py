@@ -48,7 +48,8 @@ def split_cifar100(
     """Return Split CIFAR-100: K classes per task, in an order that each seed draws; the task is known at test.
 
     A tenth of each class's training images is held out for validation, whatever is evaluated. Training images are
-    cropped after padding by 4 pixels, flipped, and made brighter or darker by up to 63/255, anew in each epoch.
+    cropped after padding by 4 pixels, flipped, and made brighter or darker by up to 63/255, anew in each epoch, unless
+    there is to be no augmentation.
 
     Args:
         dataset: CIFAR-100, or images like it, with equally many of each class; of a dataset with unequal numbers,
@@ -98,7 +99,7 @@ def split_tiny_imagenet(
         num_tasks: See `split_cifar100`, like all that follow.
         classes_per_task: See `split_cifar100`.
         samples_per_task: See `split_cifar100`.
-        augmentation: See `split_cifar100`.
+        augmentation: Whether training images are cropped and flipped.
         eval_split: See `split_cifar100`.
         batch_size: See `split_cifar100`.
         epochs: See `split_cifar100`.
