@@ -1,7 +1,7 @@
 """What a command would run, and what that would take, without running it: see --dry_run.
 
 Time is measured on this machine by a probe of ten seconds in all: the programs that would run are compiled, which the
-real run then finds in its cache, and train as far as they get. Nothing is written into a work directory.
+real run then finds in its cache, and train on a little of every task. Nothing is written into a work directory.
 """
 
 import functools
@@ -25,6 +25,7 @@ from lamaml_jax.loop import make_run
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.program import Program, compile_runs
 from lamaml_jax.training.saving import CHECKPOINTS
+from lamaml_jax.types import State
 
 PROBE_SECONDS = 10.0
 """Of training, in all; compiling takes its own time."""
@@ -190,21 +191,49 @@ def probe(config: Config, plan: Plan, seconds: float) -> Pace:
 
 
 def _train(program: Program, plan: Plan, seconds: float) -> float:
-    """Train for about so long; return the seconds of a batch, the first call's, which is slower, not counted."""
+    """Train for about so long; return the seconds of a batch on average over all tasks, what their ends take included.
+
+    Later tasks can take longer than the first, as where old ones are held against a gradient. So the last batches of
+    every task are timed, as many as there is time for.
+    """
+    state, pace = _begin(program, seconds / 2)
+    spent = whole = 0.0
+    stages = range(len(plan.rows))
+    for stage in stages:
+        batches = plan.num_batches(stage)
+        share = (seconds / 2 - spent) / (len(stages) - stage)
+        few = max(1, min(int(share / pace), batches - 1))
+        then = time.perf_counter()
+        sizes = functools.partial(next, itertools.repeat(few))
+        for part in program.train(state, stage, max(0, batches - 1 - few), sizes):
+            state, now = jax.block_until_ready(part.state), time.perf_counter()
+            taken, then = now - then, now
+            spent += taken
+            if part.stop < batches:
+                pace = taken / (part.stop - part.first)
+            else:
+                whole += part.first * pace + taken
+    return whole / sum(map(plan.num_batches, stages))
+
+
+def _begin(program: Program, seconds: float) -> tuple[State, float]:
+    """Train on the first task for about so long; return the state and a batch's seconds.
+
+    The first call, which is slower, is not counted.
+    """
     state, sizes = program.start, (2**n for n in itertools.count())
     taken: list[float] = []
     batches: list[int] = []
-    for stage in range(len(plan.rows)):
-        then = time.perf_counter()
-        for part in program.train(state, stage, 0, functools.partial(next, sizes)):
-            state, now = jax.block_until_ready(part.state), time.perf_counter()
-            taken.append(now - then)
-            batches.append(part.stop - part.first)
-            then = now
-            # The next call, of twice as many batches, takes as long as all before it.
-            if sum(taken) > seconds / 2 and len(taken) > 1:
-                return sum(taken[1:]) / sum(batches[1:])
-    return sum(taken[1:] or taken) / sum(batches[1:] or batches)
+    then = time.perf_counter()
+    for part in program.train(state, 0, 0, functools.partial(next, sizes)):
+        state, now = jax.block_until_ready(part.state), time.perf_counter()
+        taken.append(now - then)
+        batches.append(part.stop - part.first)
+        then = now
+        # The next call, of twice as many batches, takes as long as all before it.
+        if sum(taken) > seconds / 2 and len(taken) > 1:
+            break
+    return state, sum(taken[1:] or taken) / sum(batches[1:] or batches)
 
 
 def _of_pairs(num_seeds: int) -> str:

@@ -2,6 +2,8 @@
 
 import pathlib
 import re
+import types
+from collections.abc import Callable, Iterator
 
 import pytest
 from running import run_script, run_train
@@ -57,6 +59,29 @@ def test_a_dry_sweep_probes_one_of_its_programs(
     printed = capsys.readouterr().out
     assert printed.count("| la_er | 4 | 2 of 2 |") == 2 and probed == [1]
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_probe_sees_what_later_tasks_and_their_ends_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, batches = [0.0], [100, 1, 40, 100]
+
+    def train(
+        state: None, stage: int, first: int, most: Callable[[], int]
+    ) -> Iterator[types.SimpleNamespace]:
+        """Take 1 ms longer for a batch than in the task before, and 30 ms for a task's end."""
+        while first < batches[stage]:
+            stop = min(batches[stage], first + most())
+            if first < batches[stage] - 1:
+                stop = min(stop, batches[stage] - 1)
+            clock[0] += 1e-3 * (1 + stage) * (stop - first) + 0.03 * (stop == batches[stage])
+            yield types.SimpleNamespace(state=state, first=first, stop=stop)
+            first = stop
+
+    monkeypatch.setattr(dry_run.time, "perf_counter", lambda: clock[0])
+    program = types.SimpleNamespace(start=None, train=train)
+    plan = types.SimpleNamespace(rows=batches, num_batches=lambda stage: batches[stage])
+    whole = sum(1e-3 * (1 + stage) * number + 0.03 for stage, number in enumerate(batches))
+    assert dry_run._train(program, plan, 0.1) == pytest.approx(whole / sum(batches))
+    assert clock[0] < 0.5
 
 
 def test_scripts_that_cannot_say_it_refuse(capsys: pytest.CaptureFixture[str]) -> None:
