@@ -28,7 +28,7 @@ if __name__ == "__main__":
 from experiments import presets
 from experiments.process import console
 from experiments.reporting.summary import comparison_table, seeds_in_words
-from experiments.runs import catalogue, descriptions, finished, workdirs
+from experiments.runs import catalogue, finished, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from lamaml_jax.files import write_whole
@@ -147,8 +147,7 @@ def _of_row(folders: Sequence[pathlib.Path]) -> dict[str, Any]:
 
 def _is_of_cpu(folder: pathlib.Path) -> bool:
     """Return whether a run's device was no accelerator, as far as is known."""
-    devices = [str(one.get("device", "")) for one in descriptions.whole(folder)[:1]]
-    return all("cpu" in device for device in devices if device)
+    return "cpu" in str(workdirs.read_description(folder).get("device", "cpu"))
 
 
 def _heads(config: Config) -> str:
