@@ -1,6 +1,5 @@
 """Work directories: whose files they hold, who is at work there, and which run it is."""
 
-import dataclasses
 import errno
 import json
 import os
@@ -15,10 +14,9 @@ import pytest
 from running import run_train
 
 from experiments.reporting import figures, pictures
-from experiments.runs import catalogue, finished, identity, locks, workdirs
+from experiments.runs import identity, locks, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
-from lamaml_jax import LEARNERS
 from lamaml_jax.datasets import ImageDataset
 
 TINY = ("--learner=online", "--packaged_mnist", "--smoke", "--num_tasks=2", "--samples_per_task=20")
@@ -191,35 +189,6 @@ def test_only_a_run_that_goes_on_needs_the_same_programs(
         f"device (8 x other, now {wanted['device']})",
         "flags.XLA_FLAGS (--xla_a --xla_b=1, now --xla_a)",
     ]
-
-
-@pytest.mark.parametrize("learner", LEARNERS)
-def test_a_description_is_read_as_it_was_written(learner: str, tmp_path: pathlib.Path) -> None:
-    heads = {"heads": "per_task"}
-    arguments = {"benchmark": "mnist_rotations", "assignments": [], "network": {}, "seeds": (0,)}
-    made = make_config(learner=learner, stream=heads, **arguments)
-    written = {"settings": dataclasses.asdict(made), "data": {}, "versions": {"lamaml_jax": "0"}}
-    write(tmp_path, {"config.json": json.dumps(written)})
-    read = finished.read(tmp_path)
-    assert json.dumps(dataclasses.asdict(read)) == json.dumps(written["settings"])
-    assert read.runs()
-
-
-@pytest.mark.parametrize(
-    ("part", "name"), [("keywords", "lr"), ("stream", "interpolation"), ("network", "precision")]
-)
-def test_a_run_from_before_a_setting_has_its_default(
-    part: str, name: str, config: Config, mnist: ImageDataset, tmp_path: pathlib.Path
-) -> None:
-    with_default = dataclasses.replace(config, keywords=catalogue.defaults(LEARNERS["online"]))
-    found = identity.describe(with_default, mnist)
-    del found["settings"][part][name]
-    write(tmp_path, {"config.json": json.dumps(found)})
-    workdirs.check(tmp_path, with_default, mnist)
-    found["settings"][part][name] = "another"
-    write(tmp_path, {"config.json": json.dumps(found)})
-    with pytest.raises(ValueError, match=f"{name} \\(another, now "):
-        workdirs.check(tmp_path, with_default, mnist)
 
 
 @pytest.mark.parametrize(
