@@ -69,9 +69,13 @@ def main(argv: Sequence[str]) -> None:
         known = [cells.make(*of, root, dataset) for of in zip(names, configs, strict=True)]
         members = [cell for cell in known if not cell.config.lacks_task_ids()]
         rows = collect.read_rows()
-        refused = {cell.label(): text for cell in members if (text := work.refusal(cell, dataset))}
+        refused = {
+            cell.label(): text
+            for cell in members
+            if not _is_collected(cell, rows) and (text := work.refusal(cell, dataset))
+        }
         sound = [cell for cell in members if cell.label() not in refused]
-        done = [cell for cell in sound if _is_done(cell, rows)]
+        done = [cell for cell in sound if _is_collected(cell, rows) or not cell.ahead()]
         missing = [cell for cell in sound if cell not in done]
         # Of a single run nobody asks how long it takes.
         is_asked = _is_list() or _MINUTES.value is not None or len(missing) > 1
@@ -176,8 +180,9 @@ def _is_list() -> bool:
     return _LIST.value or options.DRY_RUN.value
 
 
-def _is_done(cell: Cell, rows: Mapping[collect.Key, collect.Row]) -> bool:
-    return not cell.ahead() or (cell.is_measured(rows) and not _AGAIN.value)
+def _is_collected(cell: Cell, rows: Mapping[collect.Key, collect.Row]) -> bool:
+    """Return whether nothing is to be run or read for a cell, so that any run may be in its folder."""
+    return cell.is_measured(rows) and not _AGAIN.value
 
 
 if __name__ == "__main__":

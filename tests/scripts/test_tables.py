@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from collecting import finished, preset
+from collecting import described, finished, preset
 from running import run_script, run_train
 
 from experiments import collect, tables
-from experiments.runs import dry_run, locks
+from experiments.runs import dry_run, locks, workdirs
 from experiments.tabling import cells, showing, work
 from lamaml_jax import checkpoint
 
@@ -196,6 +196,23 @@ def test_a_list_counts_what_is_left_of_a_run_and_refuses_another_in_its_folder(
     printed = capsys.readouterr().out
     assert "Refused: split_cifar100_single_la_maml" in printed
     assert "differs in keywords.memory (200, now 7)" in printed
+
+
+def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
+    committed: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "split_cifar100_single_la_maml"
+    finished(folder, [56.0], 0)
+    settings = workdirs.read_settings(folder)
+    settings["keywords"]["memory"] = 7  # as another release may have it
+    (folder / "config.json").write_text(described(settings))
+    command = (*CIFAR, f"--workdir={tmp_path}", "--learner=la_maml", "--protocol=single")
+    run_script(tables, *command)
+    printed = capsys.readouterr().out
+    assert "| split_cifar100_single_la_maml | done, 1 seed | took 50.0 |" in printed
+    assert "Refused" not in printed
+    run_script(tables, *command, "--again")
+    assert "Refused: split_cifar100_single_la_maml" in capsys.readouterr().out
 
 
 def test_finished_runs_of_presets_are_collected_and_shown(
