@@ -181,7 +181,7 @@ def refuse_arguments(argv: Iterable[str], *, dry_run: bool = False) -> None:
     """
     if DRY_RUN.value and not dry_run:
         raise ValueError(
-            "dry_run is given; only train, sweep and tables can say what they would run."
+            "dry_run is given; only train, sweep, tune and tables can say what they would run."
         )
     for argument in list(argv)[1:]:
         raise ValueError(f"{argument!r} is not a flag; flags are of the form --name=value.")

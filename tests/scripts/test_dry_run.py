@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from running import run_script, run_train
 
-from experiments import alignment, sweep
+from experiments import alignment, sweep, tune
 from experiments.runs import dry_run
 
 TINY = (
@@ -84,7 +84,24 @@ def test_a_probe_sees_what_later_tasks_and_their_ends_take(monkeypatch: pytest.M
     assert clock[0] < 0.5
 
 
+def test_dry_tuning_probes_every_learner_and_runs_nothing(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dry_run, "PROBE_SECONDS", 0.01)
+    arguments = [
+        argument for argument in TINY if "eval" not in argument and "la_er" not in argument
+    ]
+    flags = ("--learner=online,iid", "--set=hidden=8", f"--workdir={tmp_path / 'tune'}")
+    run_script(tune, *arguments, *flags, "--dry_run")
+    printed = capsys.readouterr().out
+    assert "| online | 8 | 2 of 2 |" in printed, "four rates, two seeds"
+    assert "| iid | 12 |" in printed and printed.endswith("Nothing was run.\n")
+    assert not (tmp_path / "tune").exists()
+
+
 def test_scripts_that_cannot_say_it_refuse(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         run_script(alignment, "--packaged_mnist", "--workdir=runs/none", "--dry_run")
-    assert "only train, sweep and tables can say what they would run" in capsys.readouterr().err
+    assert (
+        "only train, sweep, tune and tables can say what they would run" in capsys.readouterr().err
+    )
