@@ -13,6 +13,7 @@ epoch is padded.
 Dimensions: T tasks, N training and M evaluation examples per task, B batch, L layers.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeAlias
 
@@ -151,6 +152,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
 
         key_steps, key_inputs, rows, valid = jax.lax.map(draw_epoch, jnp.arange(setting.epochs))
 
+        @functools.partial(jax.jit, inline=True)  # traced once for its shapes and the loop
         def train_batch(state: State, place: jax.Array) -> tuple[State, Info]:
             epoch, step = jnp.divmod(place, per_epoch)
             key = jax.random.fold_in(key_inputs[epoch], step)
@@ -171,7 +173,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
             noted = jax.tree.map(lambda infos, value: infos.at[place].set(value), carry[1], info)
             return state, noted
 
-        _, info = jax.eval_shape(train_batch, state, jnp.int32(0))
+        _, info = jax.eval_shape(train_batch, state, first)
         nothing = jax.tree.map(lambda a: jnp.zeros(rows.shape[0] * rows.shape[1], a.dtype), info)
         # Bounds that are not traced make a loop of known length.
         return jax.lax.fori_loop(first, stop, train_and_note, (state, nothing))

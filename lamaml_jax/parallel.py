@@ -8,6 +8,7 @@ vmap.
 Dimensions: S runs, D devices.
 """
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -101,6 +102,7 @@ def _one_by_one(function: Callable[[Any], Any], runs: Any, count: jax.Array) -> 
     # compiler that its loop has one pass, and that a device's only run is the same in each.
     count = jax.lax.optimization_barrier(count)
 
+    @functools.partial(jax.jit, inline=True)  # traced once for its shapes and the loop
     def run(i: jax.Array) -> Any:
         _, one = jax.lax.optimization_barrier((i, jax.tree.map(lambda a: a[i], runs)))
         return function(one)

@@ -13,6 +13,7 @@ from helpers import assert_close, assert_same_bits
 
 from lamaml_jax import (
     LEARNERS,
+    Learner,
     Result,
     hyper,
     iid,
@@ -59,6 +60,28 @@ def test_a_task_in_parts_is_the_same_task(
     parts = whole.__wrapped__()  # type: ignore[attr-defined]
     assert_same_bits(parts.record, expected.record)
     assert_same_bits(parts.state, expected.state)
+
+
+@pytest.mark.parametrize("batches_per_call", [1, 1000])
+def test_a_method_is_traced_once_to_be_compiled(
+    batches_per_call: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tracing is Python's work, and much of what short runs take."""
+    monkeypatch.setattr(program, "_BATCHES_PER_CALL", batches_per_call)
+    traced = []
+
+    @functools.wraps(online)
+    def counting(*arguments: Any, **keywords: Any) -> Learner:
+        learner = online(*arguments, **keywords)
+
+        def update(*of_batch: Any) -> Any:
+            traced.append("update")
+            return learner.update(*of_batch)
+
+        return learner._replace(update=update)
+
+    train(counting, NETWORK, blobs(), seeds=(0, 1, 2), lr=0.1)
+    assert traced == ["update"]
 
 
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
