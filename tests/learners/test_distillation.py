@@ -12,6 +12,8 @@ from lamaml_jax import Batch, Setting, replay
 from lamaml_jax.learners.parts.distillation import distilled_loss
 from lamaml_jax.losses import task_loss
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 KEY = jax.random.key(0)
 LEARNERS = ["er", "la_maml", "sync_la_maml", "c_maml"]
 

@@ -10,6 +10,8 @@ from helpers import assert_close, assert_same_bits, build, make_batch
 
 from lamaml_jax.learners.parts import reduction
 
+pytestmark = pytest.mark.usefixtures("quick_compile")
+
 KEY = jax.random.key(0)
 LEARNERS = ["la_maml", "sync_la_maml", "c_maml"]
 
