@@ -275,10 +275,7 @@ def clip_by_global_norm(
 
 
 def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
-    """Cut a batch of B rows, in order, into pieces of ceil(B / num_pieces) rows; the last may be shorter.
-
-    Scalars in the batch go into every piece.
-    """
+    """Cut B rows, in order, into pieces of ceil(B / num_pieces), the last perhaps fewer; scalars go into each piece."""
     size = max(a.shape[0] for a in jax.tree.leaves(batch) if jnp.ndim(a) > 0)
     step = -(-size // num_pieces)
     return [

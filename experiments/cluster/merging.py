@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from experiments.cluster.units import Unit
-from experiments.runs import descriptions, runner, workdirs
+from experiments.runs import descriptions, metric_lines, runner, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import checkpoint, training
 from lamaml_jax.checkpoint import Place
@@ -64,7 +64,7 @@ def merge(
         keep()
         _merge_states(config, folder / CHECKPOINTS, [part.folder / CHECKPOINTS for part in parts])
         keep()
-        workdirs.write_lines(folder, record, plan.rows[:done], infos)
+        metric_lines.write_rows(folder, record, plan.rows[:done], infos)
         keep()
         runner.finish(config, dataset, folder, plan, record, clock, done)
 

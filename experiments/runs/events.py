@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.runs import workdirs
+from experiments.runs import metric_lines, workdirs
 from lamaml_jax import Progress, metrics
 
 FOLDER = "tensorboard"
@@ -54,7 +54,7 @@ def writing(workdir: pathlib.Path, seeds: Sequence[int]) -> Iterator[Callable[[P
         layers = metrics.layer_names(progress.state.lrs) if "rate_mean" in record else []
         for task in range(written, progress.done):
             row = progress.rows[task]
-            lines = workdirs.lines_of_task(record, task, row, progress.infos)
+            lines = metric_lines.of_task(record, task, row, progress.infos)
             for i, (writer, line) in enumerate(zip(writers, lines, strict=True)):
                 values = {**_numbers(line), **_rates(record, i, row, layers)}
                 for name, value in values.items():

@@ -17,7 +17,15 @@ from tqdm import tqdm
 
 from experiments.process import console, signals
 from experiments.reporting.summary import summarise, title
-from experiments.runs import catalogue, descriptions, diagnostics, dynamics, events, workdirs
+from experiments.runs import (
+    catalogue,
+    descriptions,
+    diagnostics,
+    dynamics,
+    events,
+    metric_lines,
+    workdirs,
+)
 from experiments.runs.config import Config
 from experiments.runs.probes import PROBES
 from lamaml_jax import Progress, train, training
@@ -101,7 +109,7 @@ def _train(
     ):
         bar.set_postfix_str("compiling")
         writers: list[Callable[[Progress], None]] = []
-        writers.append(functools.partial(workdirs.write_metrics, workdir))
+        writers.append(functools.partial(metric_lines.write, workdir))
         if tensorboard:
             writers.append(stack.enter_context(events.writing(workdir, config.seeds)))
         if diagnose:

@@ -1,14 +1,13 @@
 """The files of a run in its work directory.
 
-config.json describes the run (with a copy, see `descriptions`), metrics.jsonl has a line per task and seed, results.npz
-holds all that was measured (accuracies as fractions), summary.json the final numbers (accuracies in percent), rates.npz
-all learnt rates and dynamics.npz how the run learns where they were asked for (see `diagnostics` and `dynamics`),
-state/ what resuming needs. Each is written whole or not at all.
+config.json describes the run (with a copy, see `descriptions`), metrics.jsonl has a line per task and seed (see
+`metric_lines`), results.npz holds all that was measured (accuracies as fractions), summary.json the final numbers
+(accuracies in percent), rates.npz all learnt rates and dynamics.npz how the run learns where they were asked for (see
+`diagnostics` and `dynamics`), state/ what resuming needs. Each is written whole or not at all.
 """
 
 import contextlib
 import json
-import math
 import pathlib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ import numpy as np
 from experiments.reporting.summary import is_summary
 from experiments.runs import descriptions, identity, locks
 from experiments.runs.config import Config
-from lamaml_jax import Progress, checkpoint
+from lamaml_jax import checkpoint
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import PARTIAL, write_whole
 from lamaml_jax.training import saving
@@ -179,56 +178,6 @@ def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-def write_metrics(workdir: pathlib.Path, progress: Progress) -> None:
-    """Write metrics.jsonl on every task learnt so far."""
-    write_lines(workdir, progress.record, progress.rows[: progress.done], progress.infos)
-
-
-def write_lines(
-    workdir: pathlib.Path,
-    record: Mapping[str, np.ndarray],
-    rows: Sequence[int],
-    infos: Sequence[str],
-) -> None:
-    """Write a line per seed on every task into metrics.jsonl; tasks count from 1, accuracies are in percent.
-
-    Args:
-        workdir: Of the run.
-        record: What was measured.
-        rows: Of the accuracy matrix, after each task that was learnt.
-        infos: The names of what the learner reports.
-    """
-    with write_whole(workdir / "metrics.jsonl") as file:
-        for task, row in enumerate(rows):
-            for line in lines_of_task(record, task, row, infos):
-                file.write(json.dumps(line).encode() + b"\n")
-
-
-def lines_of_task(
-    record: Mapping[str, np.ndarray], task: int, row: int, infos: Sequence[str]
-) -> list[dict[str, Any]]:
-    """Return what metrics.jsonl says of a task, for each seed.
-
-    Args:
-        record: What was measured.
-        task: Of those learnt, from 0.
-        row: Of the accuracy matrix, after the task.
-        infos: The names of what the learner reports.
-    """
-    accuracy = 100 * record["accuracy"][:, row, :row]
-    return [
-        {
-            "task": task + 1,
-            "seed": int(seed),
-            "accuracy": _number(accuracy[i, task]),
-            "mean_accuracy_so_far": _number(accuracy[i].mean()),
-            **{name: _number(record[name][i, task].mean()) for name in infos},
-            "diverged": bool(np.isnan(accuracy[i, task])),
-        }
-        for i, seed in enumerate(record["seeds"])
-    ]
-
-
 def event_files(workdir: pathlib.Path) -> list[pathlib.Path]:
     """Return the files that `events` has written."""
     return sorted(workdir.glob("tensorboard/seed_*/events.out.tfevents.*"))
@@ -311,7 +260,3 @@ def _removable(workdir: pathlib.Path) -> list[pathlib.Path]:
 def _is_written(path: pathlib.Path) -> bool:
     """Say whether a file of a name that runs write is there, and no picture of others."""
     return path.exists() and (path.name not in _PICTURES or is_our_picture(path))
-
-
-def _number(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

@@ -13,7 +13,7 @@ from blobs import FAST, NETWORK, blobs, trained
 from helpers import assert_same_bits
 from running import run_train
 
-from experiments.runs import workdirs
+from experiments.runs import metric_lines, workdirs
 from lamaml_jax import la_maml, train
 from lamaml_jax.checkpoint import saved
 
@@ -138,7 +138,7 @@ def test_results_that_cannot_be_written_are_written_by_the_same_command(
 def test_a_folder_that_is_removed_after_the_first_task_is_whole_in_the_end(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_metrics = workdirs.write_metrics
+    write_metrics = metric_lines.write
 
     def then_removed(workdir: pathlib.Path, progress: Any) -> None:
         write_metrics(workdir, progress)
@@ -149,7 +149,7 @@ def test_a_folder_that_is_removed_after_the_first_task_is_whole_in_the_end(
     run_train(*TINY, f"--workdir={whole}")
     capsys.readouterr()
     with monkeypatch.context() as patch:
-        patch.setattr(workdirs, "write_metrics", then_removed)
+        patch.setattr(metric_lines, "write", then_removed)
         run_train(*TINY, f"--workdir={removed}")
     assert (
         "removed was removed while its run is at work; it is made anew" in capsys.readouterr().err

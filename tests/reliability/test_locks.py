@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from running import run_train
 
-from experiments.runs import locks, workdirs
+from experiments.runs import locks, metric_lines
 
 ROOT = pathlib.Path(locks.__file__).parents[2]
 HOLD = """
@@ -69,7 +69,7 @@ def test_a_run_whose_folder_was_removed_writes_nothing_into_anothers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Neither inside the first task nor after it; the other is at work there, or was."""
-    folder, write_metrics, others = tmp_path / "run", workdirs.write_metrics, list[Any]()
+    folder, write_metrics, others = tmp_path / "run", metric_lines.write, list[Any]()
     theirs = {"config.json": '{"of": "another"}', "metrics.jsonl": ""}
 
     def then_taken(workdir: pathlib.Path, progress: Any) -> None:
@@ -82,7 +82,7 @@ def test_a_run_whose_folder_was_removed_writes_nothing_into_anothers(
             if not at_work:
                 others[0].communicate("")
 
-    monkeypatch.setattr(workdirs, "write_metrics", then_taken)
+    monkeypatch.setattr(metric_lines, "write", then_taken)
     with pytest.raises(SystemExit) as ended:
         run_train(
             *("--learner=online", "--packaged_mnist", "--num_seeds=1", "--num_tasks=2"),

@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 
+import processes
 import pytest
 from running import quick_environment
 
@@ -46,23 +47,11 @@ def environment() -> Iterator[dict[str, str]]:
         "RAY_TMPDIR": folder,
     }
     try:
-        until(lambda: not marked(mark), "Ray's processes end", 60)
+        until(lambda: not processes.marked(MARK, mark), "Ray's processes end", 60)
     finally:
-        for process in marked(mark):
+        for process in processes.marked(MARK, mark):
             os.kill(process, signal.SIGKILL)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def marked(mark: str) -> list[int]:
-    """Return the processes with the mark in their environment."""
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if f"{MARK}={mark}".encode() in path.read_bytes():
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def until(is_so: Callable[[], object], what: str, seconds: float = 400.0) -> None:
@@ -198,7 +187,7 @@ def test_a_node_that_is_killed_loses_nothing(
 
         def at_work() -> list[int]:
             """Return the second node's worker, once it has learnt a task of a unit."""
-            workers = [p for p in children(at["raylet"]) if "run" in name(p)]
+            workers = [p for p in processes.children(at["raylet"]) if "run" in processes.command(p)]
             states = [p.parent for p in tmp_path.rglob("cluster/*/state/[0-9]*")]
             mine = [w for w in workers if any(is_held_by(s.parent, w) for s in states)]
             assert process.poll() is None, process.communicate()
@@ -211,24 +200,6 @@ def test_a_node_that_is_killed_loses_nothing(
         nodes.stdin.close()
     assert "died; it goes on after " in error and "after 0 tasks" not in error, error
     assert_same(tmp_path, long)
-
-
-def children(parent: int) -> list[int]:
-    found = []
-    for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
-                found.append(int(path.parent.name))
-        except OSError:
-            continue
-    return found
-
-
-def name(process: int) -> str:
-    try:
-        return pathlib.Path(f"/proc/{process}/cmdline").read_text()
-    except OSError:
-        return ""
 
 
 def is_held_by(folder: pathlib.Path, process: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from running import run_script, run_train
 
 from experiments import verify
-from experiments.runs import workdirs
+from experiments.runs import metric_lines
 from lamaml_jax import checkpoint
 from lamaml_jax.training import saving
 
@@ -81,7 +81,7 @@ def test_a_signal_keeps_nothing_of_the_repetition(
     def asked(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(workdirs, "write_metrics", asked)
+    monkeypatch.setattr(metric_lines, "write", asked)
     with pytest.raises(SystemExit) as ended:
         run_script(verify, str(run), "--packaged_mnist")
     error = capsys.readouterr().err

@@ -7,12 +7,18 @@ Dimensions: S seeds, T tasks, L layers.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 
 from experiments.reporting import comparison, drawing, figures
-from experiments.reporting.page import analysing, inference, inside, microscope, sweeping
+from experiments.reporting.page import (
+    analysing,
+    inference,
+    inside,
+    microscope,
+    settings,
+    sweeping,
+)
 from experiments.reporting.page.blocks import (
     Block,
     Cell,
@@ -145,35 +151,6 @@ def rates(found: Found) -> Section | None:
     return Section("microscope", "Learnt rates under the microscope", blocks) if blocks else None
 
 
-def settings(found: Found) -> Section | None:
-    """Return configuration and environment of all runs: first where they differ, then each in full."""
-    runs = found.runs
-    if not runs:
-        return None
-    flat = {run.label: dict(_flat(run.description)) for run in runs}
-    names = list(dict.fromkeys(name for values in flat.values() for name in values))
-    differing = [name for name in names if len({v.get(name, "–") for v in flat.values()}) > 1]
-    blocks: list[Block] = []
-    if differing:
-        rows = [
-            [word(name), *(word(flat[run.label].get(name, "–")) for run in runs)]
-            for name in differing
-        ]
-        columns = ("setting", *(run.label for run in runs))
-        differences = table("differences", "What differs between the runs.", columns, rows)
-        blocks.append(Group("Where the runs differ", [differences], collapsed=True))
-    for run in runs:
-        rows = [[word(name), word(value)] for name, value in flat[run.label].items()]
-        whole = table(
-            anchor("settings", run.label),
-            f"{run.label}: all that determines its results, in {run.folder}.",
-            ("setting", "value"),
-            rows,
-        )
-        blocks.append(Group(run.label, [whole], collapsed=True))
-    return Section("settings", "Configuration and environment", blocks)
-
-
 SECTIONS: list[Builder] = [
     results,
     curves,
@@ -183,7 +160,7 @@ SECTIONS: list[Builder] = [
     rates,
     sweeping.sweeps,
     analysing.analyses,
-    settings,
+    settings.settings,
 ]
 """All builders in the order of the page."""
 
@@ -297,11 +274,3 @@ def _command(run: Run) -> str:
 def _in_figure(label: str) -> str:
     """Return a label that matplotlib does not read as a formula."""
     return label.replace("$", r"\$")
-
-
-def _flat(values: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(values, dict) and values:
-        for key, value in values.items():
-            yield from _flat(value, f"{name}.{key}" if name else key)
-    else:
-        yield name, str(values)
