@@ -4,9 +4,9 @@
 
 The runs are those of `experiments.train` with the presets, the cheapest first, each in a folder of its own,
 WORKDIR/BENCHMARK_PROTOCOL_LEARNER; one that `experiments.train` has made there counts as well. What the committed
-results have with as many seeds is not run again, and a run of a preset is collected into them when it is finished (see
-`experiments.collect`). The same command goes on where it was interrupted, and with more seeds runs only these. --list
-runs nothing, and says what is done, what is missing and how long that takes.
+results have with as many seeds is not run again, whatever is in its folder, and a run of a preset is collected into
+them when it is finished (see `experiments.collect`). The same command goes on where it was interrupted, and with more
+seeds runs only these. --list runs nothing, and says what is done, what is missing and how long that takes.
 """
 
 import pathlib
@@ -69,14 +69,13 @@ def main(argv: Sequence[str]) -> None:
         known = [cells.make(*of, root, dataset) for of in zip(names, configs, strict=True)]
         members = [cell for cell in known if not cell.config.lacks_task_ids()]
         rows = collect.read_rows()
-        refused = {
-            cell.label(): text
-            for cell in members
-            if not _is_collected(cell, rows) and (text := work.refusal(cell, dataset))
-        }
-        sound = [cell for cell in members if cell.label() not in refused]
-        done = [cell for cell in sound if _is_collected(cell, rows) or not cell.ahead()]
-        missing = [cell for cell in sound if cell not in done]
+        # Of what is collected nothing is to be run or read, so that any run may be in its folder.
+        collected = [c for c in members if c.is_measured(rows) and not _AGAIN.value]
+        others = [cell for cell in members if cell not in collected]
+        refused = {cell.label(): text for cell in others if (text := work.refusal(cell, dataset))}
+        sound = [cell for cell in others if cell.label() not in refused]
+        done = [c for c in members if c in collected or (c in sound and not c.ahead())]
+        missing = [cell for cell in sound if cell.ahead()]
         # Of a single run nobody asks how long it takes.
         is_asked = _is_list() or _MINUTES.value is not None or len(missing) > 1
         expected = expect(missing, rows, dataset if is_asked else None)
@@ -178,11 +177,6 @@ def _config(name: Name, names: Sequence[Name]) -> Config:
 
 def _is_list() -> bool:
     return _LIST.value or options.DRY_RUN.value
-
-
-def _is_collected(cell: Cell, rows: Mapping[collect.Key, collect.Row]) -> bool:
-    """Return whether nothing is to be run or read for a cell, so that any run may be in its folder."""
-    return cell.is_measured(rows) and not _AGAIN.value
 
 
 if __name__ == "__main__":

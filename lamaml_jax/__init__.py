@@ -24,16 +24,10 @@ from lamaml_jax.learners import (
 )
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.projection import project_agem, project_gem
+from lamaml_jax.pieces import split
 from lamaml_jax.training import Progress, Result, load, load_packaged_la_maml, train
 from lamaml_jax.types import Batch, Learner, Model, Setting
-from lamaml_jax.updates import (
-    descend,
-    hypergradients,
-    lookahead,
-    meta_objective,
-    modulated_step,
-    split,
-)
+from lamaml_jax.updates import descend, hypergradients, lookahead, meta_objective, modulated_step
 from lamaml_jax.validation import check_batch
 
 __version__ = "0.1.0"

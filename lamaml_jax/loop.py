@@ -152,7 +152,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
 
         key_steps, key_inputs, rows, valid = jax.lax.map(draw_epoch, jnp.arange(setting.epochs))
 
-        @functools.partial(jax.jit, inline=True)  # traced once for its shapes and the loop
+        @functools.partial(jax.jit, inline=True)
         def train_batch(state: State, place: jax.Array) -> tuple[State, Info]:
             epoch, step = jnp.divmod(place, per_epoch)
             key = jax.random.fold_in(key_inputs[epoch], step)
@@ -173,6 +173,7 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
             noted = jax.tree.map(lambda infos, value: infos.at[place].set(value), carry[1], info)
             return state, noted
 
+        # `first` is of the type of the loop's own places, so that what is traced here is not traced again there.
         _, info = jax.eval_shape(train_batch, state, first)
         nothing = jax.tree.map(lambda a: jnp.zeros(rows.shape[0] * rows.shape[1], a.dtype), info)
         # Bounds that are not traced make a loop of known length.

@@ -102,7 +102,7 @@ def _one_by_one(function: Callable[[Any], Any], runs: Any, count: jax.Array) -> 
     # compiler that its loop has one pass, and that a device's only run is the same in each.
     count = jax.lax.optimization_barrier(count)
 
-    @functools.partial(jax.jit, inline=True)  # traced once for its shapes and the loop
+    @functools.partial(jax.jit, inline=True)
     def run(i: jax.Array) -> Any:
         _, one = jax.lax.optimization_barrier((i, jax.tree.map(lambda a: a[i], runs)))
         return function(one)
@@ -111,6 +111,7 @@ def _one_by_one(function: Callable[[Any], Any], runs: Any, count: jax.Array) -> 
         return jax.tree.map(lambda all_, one: all_.at[i].set(one), results, run(i))
 
     per_device = len(jax.tree.leaves(runs)[0])
+    # 0 is of the type of the loop's own number, so that what is traced here is not traced again there.
     results = jax.tree.map(
         lambda one: jnp.zeros((per_device, *one.shape), one.dtype), jax.eval_shape(run, 0)
     )

@@ -9,14 +9,13 @@ Reference: Gupta, Yadav and Paull, "La-MAML: Look-ahead Meta Learning for Contin
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias
 
-import chex
 import jax
 import jax.numpy as jnp
 import optax
 
 from lamaml_jax import checks
 from lamaml_jax.losses import mean_over_valid
-from lamaml_jax.types import Batch, Info, Params, State
+from lamaml_jax.types import Info, Params
 
 Rates: TypeAlias = Params | jax.Array | float
 Loss: TypeAlias = Callable[[Params, Any], jax.Array]
@@ -223,39 +222,6 @@ def sgd_step(
     return descend(params, lr, grads), {"loss": loss, "gradient_norm": norm}
 
 
-def scan_pieces(
-    step: Callable[[chex.PRNGKey, State, Batch], tuple[State, Info]],
-    key: chex.PRNGKey,
-    state: State,
-    batch: Batch,
-    size: int,
-) -> tuple[State, Info]:
-    """Run `step(key, state, piece) -> (state, info)` over a batch in order, `size` examples at a time.
-
-    Args:
-        step: What to do with one piece.
-        key: Split over the pieces.
-        state: Carried from piece to piece.
-        batch: B examples, B a multiple of `size`.
-        size: Examples per piece.
-
-    Returns:
-        The last state, and the mean of the infos over the pieces that have a valid example.
-    """
-    num_pieces = batch.y.shape[0] // size
-    pieces = tuple(a.reshape(num_pieces, size, *a.shape[1:]) for a in batch[:4])
-
-    def body(
-        state: State, inputs: tuple[chex.PRNGKey, tuple[jax.Array, ...]]
-    ) -> tuple[State, Info]:
-        key, (x, y, task, valid) = inputs
-        return step(key, state, batch._replace(x=x, y=y, task=task, valid=valid))
-
-    state, infos = jax.lax.scan(body, state, (jax.random.split(key, num_pieces), pieces))
-    has_examples = batch.valid.reshape(num_pieces, size).any(axis=1)
-    return state, jax.tree.map(lambda info: mean_over_valid(info, has_examples), infos)
-
-
 def clip_by_global_norm(
     grads: Params, max_norm: jax.Array | float | None
 ) -> tuple[Params, jax.Array]:
@@ -272,16 +238,6 @@ def clip_by_global_norm(
         return grads, norm
     scale = jnp.minimum(1.0, max_norm / (norm + 1e-6))
     return jax.tree.map(lambda g: scale.astype(g.dtype) * g, grads), norm
-
-
-def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
-    """Cut B rows, in order, into pieces of ceil(B / num_pieces), the last perhaps fewer; scalars go into each piece."""
-    size = max(a.shape[0] for a in jax.tree.leaves(batch) if jnp.ndim(a) > 0)
-    step = -(-size // num_pieces)
-    return [
-        jax.tree.map(lambda a, i=i: a[i : i + step] if jnp.ndim(a) > 0 else a, batch)
-        for i in range(0, size, step)
-    ]
 
 
 def _within(grads: Params, max_norm: jax.Array | float) -> Params:

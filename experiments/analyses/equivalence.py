@@ -17,8 +17,8 @@ from experiments.runs.config import Config
 from lamaml_jax import checks, losses, parallel, replay
 from lamaml_jax.analysis import log_log_slope, meta_gradient_gaps
 from lamaml_jax.datasets import ImageDataset
+from lamaml_jax.pieces import split
 from lamaml_jax.types import Batch
-from lamaml_jax.updates import split
 
 EXPONENTS = range(2, 21)
 """Of the rates 2^-2 to 2^-20; the steps of many pieces cross kinks even at the text's 2^-12."""

@@ -55,7 +55,7 @@ flags.register_validator(
 DRY_RUN = flags.DEFINE_bool(
     "dry_run",
     False,
-    "train, sweep: print what would run, minutes from a probe of ten seconds, memory and disk; tables: as --list",
+    "train, sweep, tune: print what would run, minutes from a probe of ten seconds, memory, disk; tables: as --list",
 )
 NUM_SEEDS = flags.DEFINE_integer(
     "num_seeds", None, "Runs, which differ in all that is random; each script has its own number"

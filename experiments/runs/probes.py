@@ -14,10 +14,11 @@ from experiments.runs.config import Config
 from lamaml_jax import losses, replay
 from lamaml_jax.analysis import gradient_alignment, old_and_new
 from lamaml_jax.loop import Seed
+from lamaml_jax.pieces import split
 from lamaml_jax.streams import Benchmark, Stream
 from lamaml_jax.training import Probe
 from lamaml_jax.types import Batch, State
-from lamaml_jax.updates import lookahead, split
+from lamaml_jax.updates import lookahead
 
 ALIGNMENT = tuple(
     f"{what}_{pairs}_{source}"

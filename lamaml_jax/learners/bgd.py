@@ -16,8 +16,8 @@ from lamaml_jax import checks
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
-from lamaml_jax.updates import scan_pieces
 
 
 class BgdState(NamedTuple):

@@ -21,6 +21,7 @@ from lamaml_jax.learners.parts.distillation import (
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.optimizer import Optimizer, make_descent
 from lamaml_jax.losses import task_predict
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -31,7 +32,7 @@ from lamaml_jax.types import (
     Positive,
     Setting,
 )
-from lamaml_jax.updates import clip_by_global_norm, scan_pieces
+from lamaml_jax.updates import clip_by_global_norm
 
 
 class ErState(NamedTuple):

@@ -12,8 +12,9 @@ import jax.numpy as jnp
 from lamaml_jax import checks
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import require_classes, task_loss, task_predict, task_scores
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
-from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
+from lamaml_jax.updates import clip_by_global_norm, descend
 
 Fisher: TypeAlias = Literal["per_example", "batch"]
 FisherLabels: TypeAlias = Literal["model", "data"]

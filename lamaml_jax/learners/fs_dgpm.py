@@ -14,10 +14,10 @@ import optax
 from lamaml_jax import checks, replay
 from lamaml_jax.learners.parts import bases
 from lamaml_jax.learners.parts.factory import learner_factory
-from lamaml_jax.learners.parts.look_ahead import filled_pieces
 from lamaml_jax.learners.parts.optimizer import make_descent
 from lamaml_jax.learners.parts.soft import Soft, SoftState, make_soft_weights
 from lamaml_jax.losses import mean_over_valid, task_loss, task_predict
+from lamaml_jax.pieces import filled_pieces, split
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -29,7 +29,7 @@ from lamaml_jax.types import (
     Range,
     Setting,
 )
-from lamaml_jax.updates import Order, clip_by_global_norm, descend, split
+from lamaml_jax.updates import Order, clip_by_global_norm, descend
 
 Perturbation: TypeAlias = Literal["flatten", "look_ahead"]
 GradientAt: TypeAlias = Literal["perturbed", "unperturbed"]

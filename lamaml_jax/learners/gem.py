@@ -19,6 +19,7 @@ from lamaml_jax.learners.parts import rings
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.projection import project_agem, project_gem
 from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -29,7 +30,7 @@ from lamaml_jax.types import (
     Positive,
     Setting,
 )
-from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
+from lamaml_jax.updates import clip_by_global_norm, descend
 
 Reference: TypeAlias = Literal["sample", "mean"]
 

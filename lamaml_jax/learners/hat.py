@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lamaml_jax import checks
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import task_loss, task_scores
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import (
     Batch,
     Gates,
@@ -24,7 +25,7 @@ from lamaml_jax.types import (
     Positive,
     Setting,
 )
-from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
+from lamaml_jax.updates import clip_by_global_norm, descend
 
 _EMBEDDING_LIMIT = 6.0
 _COSH_LIMIT = 50.0

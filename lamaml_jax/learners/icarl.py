@@ -28,8 +28,9 @@ from lamaml_jax.learners.parts.exemplars import (
 )
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import require_classes, task_loss, task_scores
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
-from lamaml_jax.updates import scan_pieces, sgd_step
+from lamaml_jax.updates import sgd_step
 
 Features: TypeAlias = Literal["penultimate", "logits"]
 

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lamaml_jax import checks, replay
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.pieces import scan_pieces, split
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -23,15 +24,7 @@ from lamaml_jax.types import (
     Positive,
     Setting,
 )
-from lamaml_jax.updates import (
-    Order,
-    clip_by_global_norm,
-    descend,
-    hypergradients,
-    modulated_step,
-    scan_pieces,
-    split,
-)
+from lamaml_jax.updates import Order, clip_by_global_norm, descend, hypergradients, modulated_step
 
 
 class LaErState(NamedTuple):

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from lamaml_jax import checks, replay
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import mean_over_valid, task_loss, task_predict
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -23,7 +24,7 @@ from lamaml_jax.types import (
     Positive,
     Setting,
 )
-from lamaml_jax.updates import scan_pieces, sgd_step
+from lamaml_jax.updates import sgd_step
 
 
 class MerState(NamedTuple):

@@ -15,11 +15,12 @@ import optax
 
 from lamaml_jax import checks, replay
 from lamaml_jax.learners.parts.factory import learner_factory
-from lamaml_jax.learners.parts.look_ahead import PushEpochs, filled_pieces
+from lamaml_jax.learners.parts.look_ahead import PushEpochs
 from lamaml_jax.learners.parts.posterior import Noise, posterior_step, summed_gradient
 from lamaml_jax.losses import task_loss, task_scores
+from lamaml_jax.pieces import filled_pieces, split
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
-from lamaml_jax.updates import MetaLossAt, Order, meta_objective, split
+from lamaml_jax.updates import MetaLossAt, Order, meta_objective
 
 _Pair: TypeAlias = tuple[Params, Params | None]
 """Of the weights, and of their rates if those are learnt."""

@@ -10,8 +10,9 @@ import chex
 from lamaml_jax import checks
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import task_loss, task_predict
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
-from lamaml_jax.updates import scan_pieces, sgd_step
+from lamaml_jax.updates import sgd_step
 
 
 class OnlineState(NamedTuple):

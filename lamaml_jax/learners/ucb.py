@@ -16,6 +16,7 @@ from lamaml_jax import checks
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.learners.parts.posterior import Noise, normal_noise
 from lamaml_jax.losses import require_classes, task_loss, task_scores
+from lamaml_jax.pieces import scan_pieces
 from lamaml_jax.types import (
     Apply,
     Batch,
@@ -28,7 +29,7 @@ from lamaml_jax.types import (
     Range,
     Setting,
 )
-from lamaml_jax.updates import clip_by_global_norm, descend, scan_pieces
+from lamaml_jax.updates import clip_by_global_norm, descend
 
 Probability: TypeAlias = Annotated[
     float | jax.Array, Range("a number in [0, 1]", lambda v: 0 <= v <= 1)

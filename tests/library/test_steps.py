@@ -10,7 +10,8 @@ import pytest
 from helpers import assert_close, assert_same_bits, make_batch
 
 from lamaml_jax import split
-from lamaml_jax.updates import clip_by_global_norm, scan_pieces, sgd_step
+from lamaml_jax.pieces import scan_pieces
+from lamaml_jax.updates import clip_by_global_norm, sgd_step
 
 
 def test_gradients_are_scaled_to_a_global_norm() -> None:

@@ -138,10 +138,10 @@ def test_results_that_cannot_be_written_are_written_by_the_same_command(
 def test_a_folder_that_is_removed_after_the_first_task_is_whole_in_the_end(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_metrics = metric_lines.write
+    write = metric_lines.write
 
     def then_removed(workdir: pathlib.Path, progress: Any) -> None:
-        write_metrics(workdir, progress)
+        write(workdir, progress)
         if progress.done == 1:
             shutil.rmtree(workdir)
 

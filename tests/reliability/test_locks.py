@@ -69,11 +69,11 @@ def test_a_run_whose_folder_was_removed_writes_nothing_into_anothers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Neither inside the first task nor after it; the other is at work there, or was."""
-    folder, write_metrics, others = tmp_path / "run", metric_lines.write, list[Any]()
+    folder, write, others = tmp_path / "run", metric_lines.write, list[Any]()
     theirs = {"config.json": '{"of": "another"}', "metrics.jsonl": ""}
 
     def then_taken(workdir: pathlib.Path, progress: Any) -> None:
-        write_metrics(workdir, progress)
+        write(workdir, progress)
         if progress.done == done:
             shutil.rmtree(workdir)
             others.append(holding(workdir))

@@ -9,12 +9,11 @@ import pytest
 from running import run_script, run_train
 
 from experiments import alignment, sweep, tune
+from experiments.presets.grids import GRIDS
 from experiments.runs import dry_run
 
-TINY = (
-    *("--learner=la_er", "--packaged_mnist", "--num_seeds=2"),
-    *("--num_tasks=2", "--samples_per_task=40", "--eval=needed"),
-)
+SHORT = ("--packaged_mnist", "--num_seeds=2", "--num_tasks=2", "--samples_per_task=40")
+TINY = ("--learner=la_er", *SHORT, "--eval=needed")
 
 
 def test_a_dry_run_says_what_would_run_and_what_is_left_of_it(
@@ -53,9 +52,10 @@ def test_a_dry_sweep_probes_one_of_its_programs(
     monkeypatch.setattr(dry_run, "PROBE_SECONDS", 0.01)
     probed, probe = [], dry_run.probe
     monkeypatch.setattr(dry_run, "probe", lambda *given: probed.append(1) or probe(*given))
-    arguments = [argument for argument in TINY if "eval" not in argument]
     grid = ("--grid=lr_lr=0.1,0.2", "--grid=memory=10,20")
-    run_script(sweep, *arguments, *grid, f"--workdir={tmp_path / 'sweep'}", "--dry_run")
+    run_script(
+        sweep, "--learner=la_er", *SHORT, *grid, f"--workdir={tmp_path / 'sweep'}", "--dry_run"
+    )
     printed = capsys.readouterr().out
     assert printed.count("| la_er | 4 | 2 of 2 |") == 2 and probed == [1]
     assert not (tmp_path / "sweep").exists()
@@ -88,14 +88,16 @@ def test_dry_tuning_probes_every_learner_and_runs_nothing(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dry_run, "PROBE_SECONDS", 0.01)
-    arguments = [
-        argument for argument in TINY if "eval" not in argument and "la_er" not in argument
-    ]
+    probed, probe = [], dry_run.probe
+    monkeypatch.setattr(
+        dry_run, "probe", lambda of, *given: probed.append(of.learner) or probe(of, *given)
+    )
     flags = ("--learner=online,iid", "--set=hidden=8", f"--workdir={tmp_path / 'tune'}")
-    run_script(tune, *arguments, *flags, "--dry_run")
+    run_script(tune, *SHORT, *flags, "--dry_run")
     printed = capsys.readouterr().out
-    assert "| online | 8 | 2 of 2 |" in printed, "four rates, two seeds"
-    assert "| iid | 12 |" in printed and printed.endswith("Nothing was run.\n")
+    assert probed == ["online", "iid"] and printed.endswith("Nothing was run.\n")
+    for learner in probed:
+        assert f"| {learner} | {2 * len(GRIDS[learner])} |" in printed, "every point, two seeds"
     assert not (tmp_path / "tune").exists()
 
 

@@ -15,8 +15,9 @@ from experiments.runs import dynamics, probes, runner, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import losses, parallel, replay
 from lamaml_jax.loop import Seed
+from lamaml_jax.pieces import split
 from lamaml_jax.types import Batch
-from lamaml_jax.updates import lookahead, split
+from lamaml_jax.updates import lookahead
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 

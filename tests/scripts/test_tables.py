@@ -201,7 +201,8 @@ def test_a_list_counts_what_is_left_of_a_run_and_refuses_another_in_its_folder(
 def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
     committed: pathlib.Path, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = tmp_path / "split_cifar100_single_la_maml"
+    name = cells.Name("split_cifar100", "single", "la_maml")
+    folder = name.folder(tmp_path)
     finished(folder, [56.0], 0)
     settings = workdirs.read_settings(folder)
     settings["keywords"]["memory"] = 7  # as another release may have it
@@ -209,10 +210,13 @@ def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
     command = (*CIFAR, f"--workdir={tmp_path}", "--learner=la_maml", "--protocol=single")
     run_script(tables, *command)
     printed = capsys.readouterr().out
-    assert "| split_cifar100_single_la_maml | done, 1 seed | took 50.0 |" in printed
+    assert f"| {folder.name} | done, 1 seed | took 50.0 |" in printed
     assert "Refused" not in printed
+    of_name = cells.make(name, preset(*name[::2], 0), tmp_path, None)
+    shown = showing.results([of_name], collect.read_rows())
+    assert "| La-MAML | 1 | 50.00 |" in shown, "what is measured, not what is in the folder"
     run_script(tables, *command, "--again")
-    assert "Refused: split_cifar100_single_la_maml" in capsys.readouterr().out
+    assert f"Refused: {folder.name}" in capsys.readouterr().out
 
 
 def test_finished_runs_of_presets_are_collected_and_shown(

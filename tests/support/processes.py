@@ -4,7 +4,7 @@ import pathlib
 
 
 def children(parent: int) -> list[int]:
-    """Return the processes that a process has started and that still run."""
+    """Return the processes that a process has started."""
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -28,7 +28,7 @@ def marked(variable: str, value: str) -> list[int]:
     found = []
     for path in pathlib.Path("/proc").glob("[0-9]*/environ"):
         try:
-            if f"{variable}={value}".encode() in path.read_bytes():
+            if f"{variable}={value}".encode() in path.read_bytes().split(b"\0"):
                 found.append(int(path.parent.name))
         except OSError:
             continue

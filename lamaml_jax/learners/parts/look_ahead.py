@@ -7,7 +7,7 @@ Dimensions: B batch, K inner steps.
 """
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 import chex
@@ -18,6 +18,7 @@ from lamaml_jax import checks, replay
 from lamaml_jax.learners.parts import reduction
 from lamaml_jax.learners.parts.distillation import distilled_loss, require_logits, with_logits
 from lamaml_jax.losses import task_predict
+from lamaml_jax.pieces import filled_pieces, split
 from lamaml_jax.types import (
     Batch,
     Info,
@@ -29,7 +30,7 @@ from lamaml_jax.types import (
     Setting,
     State,
 )
-from lamaml_jax.updates import MetaLossAt, Order, Rates, clip_by_global_norm, hypergradients, split
+from lamaml_jax.updates import MetaLossAt, Order, Rates, clip_by_global_norm, hypergradients
 
 PushEpochs: TypeAlias = Literal["first", "every"]
 
@@ -163,8 +164,3 @@ def look_ahead_learner(
         return state, jax.tree.map(lambda values: values[-1], infos)
 
     return Learner(init_all, update, task_predict(model.apply, setting.class_mask))
-
-
-def filled_pieces(pieces: Sequence[Batch]) -> jax.Array:
-    """Return which of K pieces hold an example, bool `[K]`."""
-    return jnp.stack([piece.valid.any() for piece in pieces])
