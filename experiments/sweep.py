@@ -24,7 +24,6 @@ from absl import app, flags
 from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table
-from experiments.runs import dry_run
 from experiments.runs.making import integer_names
 from experiments.sweeps import command, grid
 
@@ -59,8 +58,7 @@ def main(argv: Sequence[str]) -> None:
         command.check_report(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0].dataset)
         if options.DRY_RUN.value:
-            units = command.check(wanted, dataset)
-            dry_run.show([(unit.config, unit.folder) for unit in units], dataset)
+            command.show_dry([wanted], dataset)
             return
         sweep = command.perform(wanted, dataset)
         command.show(wanted, sweep)

@@ -21,7 +21,7 @@ from absl import app
 from experiments.cluster import options as cluster_options
 from experiments.presets.grids import GRIDS
 from experiments.process import console, options
-from experiments.runs import catalogue, dry_run
+from experiments.runs import catalogue
 from experiments.sweeps import command, grid
 from lamaml_jax import hyper
 
@@ -38,10 +38,11 @@ def main(argv: Sequence[str]) -> None:
         options.refuse_arguments(argv, dry_run=True)
         wanted = [_request(learner) for learner in options.learners([])]
         dataset = options.dataset(wanted[0].configs[0].dataset)
-        units = [unit for request in wanted for unit in command.check(request, dataset)]
         if options.DRY_RUN.value:
-            dry_run.show([(unit.config, unit.folder) for unit in units], dataset)
+            command.show_dry(wanted, dataset)
             return
+        for request in wanted:
+            command.check(request, dataset)
         for request in wanted:
             command.show(request, command.perform(request, dataset))
 

@@ -13,7 +13,7 @@ from experiments.cluster import driver
 from experiments.process import console, options
 from experiments.reporting.summary import seeds_in_words, title_of
 from experiments.reporting.tables import markdown
-from experiments.runs import catalogue, identity, runner, workdirs
+from experiments.runs import catalogue, dry_run, identity, runner, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config, setting_names, unknown_setting
 from experiments.sweeps import results
@@ -125,6 +125,16 @@ def check(wanted: Request, dataset: ImageDataset | None) -> list[Unit]:
     for config in streams.values():
         config.make_benchmark(dataset)
     return plan(wanted.configs, dataset, wanted.folder / "units", wanted.memory_gb)
+
+
+def show_dry(wanted: Sequence[Request], dataset: ImageDataset | None) -> None:
+    """Print what sweeps would run.
+
+    Raises:
+        ValueError: As `check`, of any of them.
+    """
+    units = [unit for one in wanted for unit in check(one, dataset)]
+    dry_run.show([(unit.config, unit.folder) for unit in units], dataset)
 
 
 def perform(wanted: Request, dataset: ImageDataset | None) -> Sweep:

@@ -212,8 +212,8 @@ def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
     printed = capsys.readouterr().out
     assert f"| {folder.name} | done, 1 seed | took 50.0 |" in printed
     assert "Refused" not in printed
-    of_name = cells.make(name, preset(*name[::2], 0), tmp_path, None)
-    shown = showing.results([of_name], collect.read_rows())
+    cell = cells.make(name, preset(*name[::2], 0), tmp_path, None)
+    shown = showing.results([cell], collect.read_rows())
     assert "| La-MAML | 1 | 50.00 |" in shown, "what is measured, not what is in the folder"
     run_script(tables, *command, "--again")
     assert f"Refused: {folder.name}" in capsys.readouterr().out
