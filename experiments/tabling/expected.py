@@ -33,11 +33,11 @@ class Expected(NamedTuple):
     source: str
 
     def in_words(self) -> str:
-        """Return the minutes as they are printed."""
+        """Return the time as it is printed."""
         if self.minutes is None:
             return "not known"
         hours = f" ({self.minutes / 60:.1f} hours)" if self.minutes >= 120 else ""
-        return f"about {self.minutes:.1f}{hours}"
+        return f"about {self.minutes:.1f} minutes{hours}"
 
     def fits(self, spent: float, minutes: float | None) -> bool:
         """Return whether it ends in time.

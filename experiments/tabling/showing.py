@@ -35,10 +35,10 @@ def listed(
         rows: Of the committed results.
         minutes: All that there are; None for any number.
     """
-    table = [["run", "state", "minutes", "known from"]]
+    table = [["run", "state", "time", "known from"]]
     for cell in done:
         row = cell.row(rows)
-        took = f"took {row['minutes']}" if row and row["minutes"] else "–"
+        took = f"took {row['minutes']} minutes" if row and row["minutes"] else "–"
         table.append(
             [cell.label(), f"done, {seeds_in_words(_values(cell, rows)['num_seeds'])}", took, ""]
         )

@@ -52,7 +52,7 @@ def perform(
         if not expected.fits((time.monotonic() - start) / 60, minutes):
             outcome.not_begun[cell.label()] = expected
             continue
-        takes = "" if expected.minutes is None else f", {expected.in_words()} minutes"
+        takes = "" if expected.minutes is None else f", {expected.in_words()}"
         print(f"[{number} of {len(ahead)}] {cell.label()}{takes}", file=sys.stderr)
         try:
             _run(cell, dataset)

@@ -158,15 +158,17 @@ def test_a_list_tells_done_from_missing_and_takes_minutes_as_measured(
     command = (*CIFAR, f"--workdir={tmp_path / 'none'}", "--learner=la_maml,c_maml,er,gem,mer")
     run_script(tables, *command, "--minutes=60")
     printed = capsys.readouterr().out
-    assert "| split_cifar100_single_la_maml | done, 1 seed | took 50.0 |" in printed
-    assert "| split_cifar100_multi_er | done, 3 seeds | took 6.0 |" in printed
+    assert "| split_cifar100_single_la_maml | done, 1 seed | took 50.0 minutes |" in printed
+    assert "| split_cifar100_multi_er | done, 3 seeds | took 6.0 minutes |" in printed
     # Ten epochs of one glance are as many updates as one of ten; C-MAML has two glances.
     assert minutes(printed) == {
         "split_cifar100_single_er": 2.0,
         "split_cifar100_multi_c_maml": 50.0,
         "split_cifar100_multi_la_maml": 50.0,
     }
-    line = "| split_cifar100_multi_{} | missing{} | about 50.0 | measured in the single pass |"
+    line = (
+        "| split_cifar100_multi_{} | missing{} | about 50.0 minutes | measured in the single pass |"
+    )
     assert line.format("la_maml", "") in printed
     assert line.format("c_maml", ", left out by --minutes=60") in printed
     assert "_gem | missing, left out by --minutes=60 | not known | pass --data_dir" in printed
@@ -175,6 +177,7 @@ def test_a_list_tells_done_from_missing_and_takes_minutes_as_measured(
     run_script(tables, *command, "--num_seeds=3")
     printed = capsys.readouterr().out
     assert minutes(printed)["split_cifar100_single_c_maml"] == 30.0
+    assert "_single_la_maml | missing | about 150.0 minutes (2.5 hours) |" in printed
     run_script(tables, *command, "--again")
     printed = capsys.readouterr().out
     assert "0 of 9 are done." in printed
@@ -210,7 +213,7 @@ def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
     command = (*CIFAR, f"--workdir={tmp_path}", "--learner=la_maml", "--protocol=single")
     run_script(tables, *command)
     printed = capsys.readouterr().out
-    assert f"| {folder.name} | done, 1 seed | took 50.0 |" in printed
+    assert f"| {folder.name} | done, 1 seed | took 50.0 minutes |" in printed
     assert "Refused" not in printed
     cell = cells.make(name, preset(*name[::2], 0), tmp_path, None)
     shown = showing.results([cell], collect.read_rows())
