@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 Verdict: TypeAlias = Literal["yes", "no", "cannot tell"]
 
@@ -137,6 +137,8 @@ def paired_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
         >>> print(found.difference, found.p_value, found.smallest_p)
         5.6 0.0625 0.0625
     """
+    from scipy import stats  # not above: it takes longer to import than the rest of the package
+
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.shape != second.shape:
         raise ValueError(
@@ -274,4 +276,4 @@ def _half_width(confidence: float, error: float, freedom: float) -> float:
     """Return half the width of a t interval, from a standard error and its degrees of freedom."""
     if error == 0:
         return 0.0
-    return float(error * stats.t.ppf((1 + confidence) / 2, freedom))
+    return float(error * special.stdtrit(freedom, (1 + confidence) / 2))

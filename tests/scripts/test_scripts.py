@@ -143,6 +143,13 @@ def run_script(module: str, *options: str, status: int = 0) -> subprocess.Comple
     return done
 
 
+def test_a_script_starts_without_the_libraries_that_it_may_not_need() -> None:
+    slow = {"tensorflow_datasets", "scipy.stats", "matplotlib"}
+    code = "import sys, lamaml_jax.datasets, experiments.train; print(*sys.modules)"
+    loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
+    assert not slow.intersection(loaded)
+
+
 def test_the_demo_takes_further_flags(tmp_path: pathlib.Path) -> None:
     options = ["--smoke", "--learner=online", "--num_tasks=2", f"--workdir={tmp_path}"]
     printed = run_script("experiments.demo", *options).stdout
