@@ -264,7 +264,10 @@ def test_finished_runs_of_presets_are_collected_and_shown(
             ("--table=mnist", "--benchmark=split_cifar100"),
             "'split_cifar100' is not a benchmark of the table mnist",
         ),
-        (("--table=tinyimagenet", "--learner=ucb"), "learner is 'ucb'; on split_tiny_imagenet"),
+        (
+            ("--table=tinyimagenet", "--learner=la_der"),
+            "learner is 'la_der'; on split_tiny_imagenet",
+        ),
         (("--table=tinyimagenet", "--learner=hatt"), "'hatt' is not a learner; did you mean hat?"),
         (("--table=cifar100",), "data_dir is not given; it must be a folder for cifar100."),
         (("--table=cifar100", "--packaged_mnist"), "split_cifar100 needs cifar100 in a data_dir"),
