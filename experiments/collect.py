@@ -112,8 +112,10 @@ def differences(config: Config, data: str) -> list[str]:
         data: What `Config.name_of` calls its data.
     """
     num_seeds = 5 if config.benchmark.startswith("mnist") else len(config.seeds)
-    if catalogue.is_own(config.benchmark) or catalogue.is_own(config.learner):
-        return ["the learner or the benchmark, which is no preset's"]
+    names = {"benchmark": config.benchmark, "learner": config.learner}
+    names["network"] = config.architecture or ""
+    if own := [what for what, name in names.items() if catalogue.is_own(name)]:
+        return own
     preset = make_config(
         benchmark=config.benchmark,
         learner=config.learner,
@@ -130,7 +132,8 @@ def differences(config: Config, data: str) -> list[str]:
         for name, value in expected[part].items()
         if found[part].get(name) != value
     ]
-    differing += [name for name in ("semantics", "seeds") if found[name] != expected[name]]
+    runs = ("semantics", "seeds", "stream_seed", "points")
+    differing += [name for name in runs if found[name] != expected[name]]
     return [*differing, "data"] if data != preset.dataset else differing
 
 

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import pathlib
+from typing import Any
 
 import pytest
 from collecting import described, finished, preset, summary_of
@@ -27,6 +28,23 @@ def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
     with pytest.raises(SystemExit, match="it differs in precision, data"):
         collect.main([str(tmp_path)])
     assert presets.MEASURED_RESULTS.read_bytes() == before
+
+
+def test_a_run_that_differs_in_anything_that_moves_its_numbers_is_no_presets() -> None:
+    config = preset("mnist_rotations", "er", 0, 1, 2, 3, 4)
+    own = "net.py:net"
+    changes: dict[str, dict[str, Any]] = {
+        "stream_seed": {"stream_seed": 7},
+        "points": {"points": ({"lr": 0.1}, {"lr": 0.2})},
+        "semantics": {"semantics": "paper"},
+        "network": {"architecture": own},
+        "learner": {"learner": own},
+        "benchmark": {"benchmark": own},
+        "lr": {"keywords": {**config.keywords, "lr": 0.7}},
+    }
+    for what, changed in changes.items():
+        assert collect.differences(dataclasses.replace(config, **changed), "mnist") == [what]
+    assert collect.differences(dataclasses.replace(config, eval="needed"), "mnist") == []
 
 
 def test_a_collected_run_says_which_seeds_diverged(
