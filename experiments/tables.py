@@ -26,7 +26,6 @@ from absl import app, flags
 from experiments import collect
 from experiments.cluster import options as cluster_options
 from experiments.process import console, options
-from experiments.runs import descriptions, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import assignments_for, make_config
 from experiments.tabling import cells, showing, work
@@ -153,10 +152,7 @@ def _num_runs() -> int:
     """Return how many seeds are run beside each other, by what is in the folders; JAX has not started yet."""
     root, seeds = options.workdir(_WORKDIR), _seeds()
     parts = [part for name in _names()[0] for part in cells.divide(name.folder(root), seeds)]
-    ahead = [part for part in parts if not workdirs.is_finished(part.folder)]
-    # Those that are begun have to go on with as many devices.
-    begun = [part for part in ahead if descriptions.whole(part.folder)]
-    return max((len(part.seeds) for part in begun or ahead), default=len(seeds))
+    return cells.num_runs(parts) or len(seeds)
 
 
 def _dataset(config: Config) -> ImageDataset | None:

@@ -125,6 +125,11 @@ def _devices(devices: Sequence[jax.Device]) -> str:
     return f"{count} x {first.device_kind}, {first.client.platform_version}"
 
 
+def has_one_device(description: Mapping[str, Any]) -> bool:
+    """Return whether a run is described as being of a single device, whose bits are not those of several."""
+    return str(description.get("device")).startswith("1 x ")
+
+
 def _flags(text: str) -> str:
     """Return the compiler's flags in one order, without those that change no numbers."""
     return " ".join(flag for flag in sorted(text.split()) if not flag.startswith(_HARMLESS_FLAGS))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from experiments import collect, presets
 from experiments.collect import Row
-from experiments.runs import catalogue, descriptions, workdirs
+from experiments.runs import catalogue, descriptions, identity, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import hyper
 from lamaml_jax.datasets import ImageDataset
@@ -153,6 +153,18 @@ def divide(folder: pathlib.Path, seeds: tuple[int, ...]) -> list[Part]:
             free = folder if not parts else _beside(folder, rest)
             return [*parts, Part(rest, free)]
     return parts
+
+
+def num_runs(parts: Sequence[Part]) -> int:
+    """Return how many seeds at most are run beside each other, by which devices are made; 0 where all is finished.
+
+    Runs that are begun go on with one device or with several, as they were begun: with one as long as there are such.
+    """
+    ahead = [part for part in parts if not workdirs.is_finished(part.folder)]
+    begun = [found[0] for part in ahead if (found := descriptions.whole(part.folder))]
+    if any(identity.has_one_device(of) for of in begun):
+        return 1
+    return max([len(part.seeds) for part in ahead] + [2 for _ in begun], default=0)
 
 
 def make(name: Name, config: Config, root: pathlib.Path, dataset: ImageDataset | None) -> Cell:

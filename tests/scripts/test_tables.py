@@ -1,6 +1,7 @@
 """The paper's tables: what of one is done and missing, in which order it runs, and what is said of it in the end."""
 
 import dataclasses
+import json
 import pathlib
 import re
 import signal
@@ -220,6 +221,25 @@ def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
     assert "| La-MAML | 1 | 50.00 |" in shown, "what is measured, not what is in the folder"
     run_script(tables, *command, "--again")
     assert f"Refused: {folder.name}" in capsys.readouterr().out
+
+
+def test_what_is_begun_goes_on_with_one_device_or_with_several(tmp_path: pathlib.Path) -> None:
+    one, three = cells.Part((0,), tmp_path / "one"), cells.Part((0, 1, 2), tmp_path / "three")
+
+    def begin(part: cells.Part, device: str) -> None:
+        part.folder.mkdir(exist_ok=True)
+        description = json.loads(described(dataclasses.asdict(preset("mnist_rotations", "er"))))
+        (part.folder / "config.json").write_text(json.dumps(description | {"device": device}))
+
+    assert cells.num_runs([one, three]) == 3 and cells.num_runs([one]) == 1
+    begin(one, "several x cpu, cpu")  # beside more seeds
+    assert cells.num_runs([one, three]) == 3 and cells.num_runs([one]) == 2
+    begin(one, "1 x cpu, cpu")
+    assert cells.num_runs([one, three]) == 1
+    begin(three, "1 x cpu, cpu")  # beside the first
+    assert cells.num_runs([one, three]) == 1
+    (one.folder / "summary.json").write_text("{}")
+    assert cells.num_runs([one, three]) == 1 and cells.num_runs([one]) == 0
 
 
 def test_finished_runs_of_presets_are_collected_and_shown(
