@@ -112,7 +112,7 @@ def check_alike(folder: pathlib.Path, description: Mapping[str, Any]) -> None:
             names = ", ".join(f"{name} ({there}, here {here})" for name, there, here in differing)
             raise ValueError(
                 f"unit {folder} cannot go with {other}, which was computed with other {names}; compute all units of a "
-                "run alike, or pass --overwrite or a new folder to begin anew."
+                "run alike, or begin anew in a new folder."
             )
 
 

@@ -233,7 +233,7 @@ def _compare(
     if differing and all(differing):
         raise ValueError(
             f"workdir is {str(workdir)!r}, which holds a run that differs in {', '.join(differing[0])}; it must be a "
-            "new folder or one of the same run, or pass --overwrite to remove its results."
+            "new folder or one of the same run (of which experiments.train removes the results with --overwrite)."
         )
 
 
