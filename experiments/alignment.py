@@ -28,7 +28,7 @@ from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.runs import runner, workdirs
 from experiments.runs.config import Config
-from experiments.runs.making import make_config
+from experiments.runs.making import assignments_for, make_config
 from lamaml_jax import hyper
 
 
@@ -42,7 +42,8 @@ def main(argv: Sequence[str]) -> None:
     """Run the learners and print the table."""
     with console.plain_errors():
         options.refuse_arguments(argv)
-        configs = [_config(learner) for learner in options.learners(alignment.LEARNERS)]
+        learners = options.learners(alignment.LEARNERS)
+        configs = [_config(learner, learners) for learner in learners]
         root, dataset = options.workdir(), options.dataset(configs[0].dataset)
         runs = [(config, root / config.learner) for config in configs]
         if (num_tasks := configs[0].make_benchmark(dataset).setting.num_tasks) < 2:
@@ -66,7 +67,7 @@ def main(argv: Sequence[str]) -> None:
             folder.finish(root, about)
 
 
-def _config(learner: str) -> Config:
+def _config(learner: str, learners: Sequence[str]) -> Config:
     if learner not in alignment.LEARNERS:
         raise ValueError(
             hyper.unknown("learner whose alignment is measured", learner, alignment.LEARNERS)
@@ -74,7 +75,7 @@ def _config(learner: str) -> Config:
     config = make_config(
         **options.settings(),
         learner=learner,
-        assignments=options.SET.value,
+        assignments=assignments_for(learner, learners, options.SET.value),
         seeds=options.seeds(options.num_seeds(5), first=0),
         eval="needed",
     )

@@ -27,7 +27,7 @@ from experiments.process import console, options
 from experiments.reporting import tables
 from experiments.runs import workdirs
 from experiments.runs.config import Config
-from experiments.runs.making import make_config
+from experiments.runs.making import assignments_for, make_config
 from experiments.sweeps import command
 from lamaml_jax import hyper
 
@@ -54,8 +54,8 @@ def main(argv: Sequence[str]) -> None:
     with console.plain_errors():
         options.refuse_arguments(argv)
         learners = options.learners(robustness.RATES)
-        presets = [_preset(learner) for learner in learners]
-        wanted = {preset.learner: _request(preset) for preset in presets}
+        presets = [_preset(learner, learners) for learner in learners]
+        wanted = {preset.learner: _request(preset, learners) for preset in presets}
         root, dataset = options.workdir(), options.dataset(presets[0].dataset)
         configs = [request.configs[0] for request in wanted.values()]
         settings = folder.settings_of(configs, dataset, points=_POINTS.value)
@@ -73,8 +73,8 @@ def main(argv: Sequence[str]) -> None:
             command.check(request, dataset)
         folder.begin(root, about)
         measured = []
-        for learner, request in wanted.items():
-            sweep = command.perform(request, dataset)
+        sweeps = command.perform(list(wanted.values()), dataset)
+        for learner, sweep in zip(wanted, sweeps, strict=True):
             found = robustness.numbers(learner, sweep, _GRID_SIZE.value)
             measured.append(found)
             workdirs.write_json(root / f"{learner}.json", found)
@@ -83,20 +83,19 @@ def main(argv: Sequence[str]) -> None:
         folder.finish(root, about)
 
 
-def _preset(learner: str) -> Config:
+def _preset(learner: str, learners: Sequence[str]) -> Config:
     if learner not in robustness.RATES:
         raise ValueError(
             hyper.unknown("learner whose rates the paper varies", learner, robustness.RATES)
         )
-    return make_config(
-        **options.settings(), learner=learner, assignments=options.SET.value, seeds=(0,)
-    )
+    own = assignments_for(learner, learners, options.SET.value)
+    return make_config(**options.settings(), learner=learner, assignments=own, seeds=(0,))
 
 
-def _request(preset: Config) -> command.Request:
+def _request(preset: Config, learners: Sequence[str]) -> command.Request:
     axes, points = robustness.rates_around(preset, _POINTS.value, _GRID_SIZE.value)
     workdir = options.workdir() / preset.learner
-    return command.request(preset.learner, axes, points, workdir, num_seeds=3)
+    return command.request(preset.learner, axes, points, workdir, num_seeds=3, learners=learners)
 
 
 if __name__ == "__main__":

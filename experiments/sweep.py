@@ -37,7 +37,7 @@ _YES = flags.DEFINE_bool("yes", False, f"Sweep over more than {grid.MANY_POINTS:
 _REPORT_BEST = flags.DEFINE_bool(
     "report_best", False, "Run the best point on test data, with seeds 0 to 4 (see --report_seeds)"
 )
-_REPORT_SEEDS = flags.DEFINE_integer("report_seeds", 5, "Seeds of that run", lower_bound=1)
+_REPORT_SEEDS = flags.DEFINE_integer("report_seeds", None, "Seeds of that run, 5 by default", 1)
 
 
 def script(argv: Sequence[str]) -> None:
@@ -54,13 +54,13 @@ def main(argv: Sequence[str]) -> None:
         if len(learners) > 1:
             raise ValueError(f"learner is {','.join(learners)!r}; a sweep is of one learner.")
         wanted = command.request(learners[0], *_points(learners[0]), options.workdir(), num_seeds=3)
-        report_seeds = _REPORT_SEEDS.value if _REPORT_BEST.value else 0
+        report_seeds = _report_seeds()
         command.check_report(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0].dataset)
         if options.DRY_RUN.value:
             command.show_dry([wanted], dataset)
             return
-        sweep = command.perform(wanted, dataset)
+        (sweep,) = command.perform([wanted], dataset)
         command.show(wanted, sweep)
         if report_seeds:
             summary = command.report_best(wanted, sweep, dataset, report_seeds)
@@ -69,12 +69,21 @@ def main(argv: Sequence[str]) -> None:
         print(f"Written: {wanted.folder}/sweep.csv, ranking.csv, best.json, sweep.png")
 
 
+def _report_seeds() -> int:
+    """Return with how many seeds the best point is run on test data, 0 for not at all."""
+    if _REPORT_BEST.value:
+        return 5 if _REPORT_SEEDS.value is None else _REPORT_SEEDS.value
+    if _REPORT_SEEDS.value is not None:
+        raise ValueError("report_seeds is given and report_best is not; it is of that run.")
+    return 0
+
+
 def _points(learner: str) -> tuple[list[grid.Axis], list[grid.Point]]:
     many = _YES.value
     axes = [grid.parse(text, many=many) for text in _GRID.value]
     if _RANDOM.value is None or not axes:
         return axes, grid.product(axes, many=many) if axes else []
-    first = command.FIRST_SEED if options.SEED.value is None else options.SEED.value
+    (first,) = options.seeds(1, command.FIRST_SEED)
     integers = integer_names(options.benchmark(), learner, options.NETWORK.value)
     return axes, grid.random(axes, _RANDOM.value, first, integers=integers, many=many)
 

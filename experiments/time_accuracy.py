@@ -31,6 +31,7 @@ from experiments.runs import catalogue, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.sweeps import command, grid
+from experiments.sweeps.results import Sweep
 from lamaml_jax.datasets import ImageDataset
 
 _PASSES = flags.DEFINE_list(
@@ -49,7 +50,7 @@ def main(argv: Sequence[str]) -> None:
     with console.plain_errors():
         options.refuse_arguments(argv)
         learners, left_out = _learners()
-        wanted = {learner: _request(learner) for learner in learners}
+        wanted = {learner: _request(learner, learners) for learner in learners}
         first = wanted[learners[0]]
         root, dataset = options.workdir(), options.dataset(first.configs[0].dataset)
         configs = [request.configs[0] for request in wanted.values()]
@@ -67,7 +68,11 @@ def main(argv: Sequence[str]) -> None:
         for request in wanted.values():
             command.check(request, dataset)
         folder.begin(root, about)
-        curves = {name: _curve(request, dataset) for name, request in wanted.items()}
+        sweeps = command.perform(list(wanted.values()), dataset)
+        curves = {
+            name: _curve(wanted[name], sweep, dataset)
+            for name, sweep in zip(wanted, sweeps, strict=True)
+        }
         workdirs.write_json(root / time_accuracy.FILE, time_accuracy.costs(curves))
         folder.show(root, about, time_accuracy.parts(curves, left_out))
         folder.finish(root, about)
@@ -86,17 +91,17 @@ def _preset(learner: str) -> Config:
     return make_config(**options.settings(), learner=learner, assignments=[], seeds=(0,))
 
 
-def _request(learner: str) -> command.Request:
+def _request(learner: str, learners: Sequence[str]) -> command.Request:
     name = "epochs" if options.PROTOCOL.value == "multi" else "glances"
     axis = grid.listed(name, _PASSES.value, f"passes is {','.join(_PASSES.value)!r}")
     points = grid.product([axis])
-    return command.request(
-        learner, [axis], points, options.workdir() / catalogue.short(learner), num_seeds=3
-    )
+    workdir = options.workdir() / catalogue.short(learner)
+    return command.request(learner, [axis], points, workdir, num_seeds=3, learners=learners)
 
 
-def _curve(request: command.Request, dataset: ImageDataset | None) -> time_accuracy.Curve:
-    sweep = command.perform(request, dataset)
+def _curve(
+    request: command.Request, sweep: Sweep, dataset: ImageDataset | None
+) -> time_accuracy.Curve:
     settings = [(config, config.make_benchmark(dataset).setting) for config in request.configs]
     gradients = [gradients_per_run(config, setting) for config, setting in settings]
     return time_accuracy.Curve(sweep, np.array(gradients))

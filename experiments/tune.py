@@ -36,18 +36,17 @@ def main(argv: Sequence[str]) -> None:
     """Run the grids and print what each point gives, the best first."""
     with console.plain_errors():
         options.refuse_arguments(argv, dry_run=True)
-        wanted = [_request(learner) for learner in options.learners([])]
+        learners = options.learners([])
+        wanted = [_request(learner, learners) for learner in learners]
         dataset = options.dataset(wanted[0].configs[0].dataset)
         if options.DRY_RUN.value:
             command.show_dry(wanted, dataset)
             return
-        for request in wanted:
-            command.check(request, dataset)
-        for request in wanted:
-            command.show(request, command.perform(request, dataset))
+        for request, sweep in zip(wanted, command.perform(wanted, dataset), strict=True):
+            command.show(request, sweep)
 
 
-def _request(learner: str) -> command.Request:
+def _request(learner: str, learners: Sequence[str]) -> command.Request:
     if learner not in GRIDS:
         raise ValueError(hyper.unknown("learner with a grid", learner, GRIDS))
     points = [tuple(str(value) for value in point.values()) for point in GRIDS[learner]]
@@ -55,9 +54,8 @@ def _request(learner: str) -> command.Request:
         grid.listed(name, list(dict.fromkeys(point[i] for point in points)))
         for i, name in enumerate(GRIDS[learner][0])
     ]
-    return command.request(
-        learner, axes, points, options.workdir() / catalogue.short(learner), num_seeds=2
-    )
+    workdir = options.workdir() / catalogue.short(learner)
+    return command.request(learner, axes, points, workdir, num_seeds=2, learners=learners)
 
 
 if __name__ == "__main__":

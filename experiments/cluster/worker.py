@@ -97,7 +97,7 @@ def outcome_of(go_on: Callable[[], None]) -> Outcome:
     try:
         go_on()
     except Interrupted:
-        return Outcome("stopped")
+        return Outcome("stopped", "it was asked to stop")
     except MemoryError as error:
         return Outcome("memory", str(error))
     except jax.errors.JaxRuntimeError as error:

@@ -201,12 +201,12 @@ def learners(default: Iterable[str]) -> list[str]:
     """Return the learners named, or the script's own.
 
     Raises:
-        ValueError: One is named twice, or none is.
+        ValueError: Two are of one name, by which their folders are called, or there is none.
     """
     names = list(default if LEARNER.value is None else LEARNER.value)
-    if not names or len(set(names)) < len(names):
+    if not names or len(set(map(catalogue.short, names))) < len(names):
         raise ValueError(
-            f"learner is {','.join(names)!r}; it must name one or more different learners."
+            f"learner is {','.join(names)!r}; it must be one or more names of learners or functions, all different."
         )
     return names
 

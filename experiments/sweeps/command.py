@@ -3,19 +3,20 @@
 In its folder, sweep.json says what is swept and units/ holds the runs.
 """
 
+import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from experiments.cluster import driver
 from experiments.process import console, options
 from experiments.reporting.summary import seeds_in_words, title_of
 from experiments.reporting.tables import markdown
-from experiments.runs import catalogue, dry_run, identity, runner, workdirs
+from experiments.runs import catalogue, dry_run, finished, identity, locks, runner, workdirs
 from experiments.runs.config import Config
-from experiments.runs.making import make_config, setting_names, unknown_setting
+from experiments.runs.making import assignments_for, make_config, setting_names, unknown_setting
 from experiments.sweeps import results
 from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.plan import Unit, plan
@@ -54,6 +55,7 @@ def request(
     folder: pathlib.Path,
     *,
     num_seeds: int,
+    learners: Sequence[str] = (),
 ) -> Request:
     """Return a sweep as the flags describe it, checked before anything runs.
 
@@ -63,6 +65,7 @@ def request(
         points: Their values.
         folder: For the sweep.
         num_seeds: S, unless the flags say otherwise.
+        learners: Those of all sweeps of the command; what --set sets of others alone is not this one's.
 
     Raises:
         ValueError: In one sentence, what is wrong with which argument.
@@ -82,11 +85,12 @@ def request(
             raise ValueError(f"set is {text!r}; {name} is what the grid is over.")
     seeds = options.seeds(options.num_seeds(num_seeds), FIRST_SEED)
     names = [axis.name for axis in axes]
+    own = assignments_for(learner, [learner, *learners], options.SET.value)
     configs = [
         make_config(
             **settings,
             learner=learner,
-            assignments=[*options.SET.value, *map("=".join, zip(names, point, strict=True))],
+            assignments=[*own, *map("=".join, zip(names, point, strict=True))],
             seeds=seeds,
             eval="needed",
         )
@@ -137,33 +141,40 @@ def show_dry(wanted: Sequence[Request], dataset: ImageDataset | None) -> None:
     dry_run.show([(unit.config, unit.folder) for unit in units], dataset)
 
 
-def perform(wanted: Request, dataset: ImageDataset | None) -> Sweep:
-    """Run a sweep, or go on with it, and write and draw what it measured.
+def perform(wanted: Sequence[Request], dataset: ImageDataset | None) -> Iterator[Sweep]:
+    """Run sweeps one after the other, or go on with them, and yield each once what it measured is written and drawn.
+
+    Before the first runs all are checked, and other processes are kept out of their folders until the last is done.
 
     Args:
-        wanted: The sweep.
-        dataset: The images.
+        wanted: The sweeps.
+        dataset: The images of all.
 
     Raises:
-        ValueError: The folder holds something else, or a point does not fit the data or the memory.
+        ValueError: A folder holds something else, a point does not fit the data or the memory, or another process is
+            at work there.
     """
-    units = check(wanted, dataset)
-    if not (wanted.folder / _FILE).exists():
-        wanted.folder.mkdir(parents=True, exist_ok=True)
-        workdirs.write_json(wanted.folder / _FILE, _description(wanted))
-    minutes = options.CHECKPOINT_MINUTES.value
-    runs = [(unit.config, unit.folder) for unit in units]
-    with workdirs.reserve(runs, dataset):
-        driver.compute(runs, dataset)
-        for unit in units:
-            runner.run(unit.config, dataset, unit.folder, checkpoint_minutes=minutes)
-        sweep = results.read(wanted.axes, wanted.points, units)
-        results.write(wanted.folder, sweep)
-        with console.only_warned(f"{wanted.folder} lacks pictures"):
-            from experiments.reporting import sweep_pictures
+    units = [check(one, dataset) for one in wanted]
+    runs = [[(unit.config, unit.folder) for unit in of] for of in units]
+    with contextlib.ExitStack() as stack:
+        for one in wanted:
+            stack.enter_context(locks.hold(one.folder))
+            _check_folder(one)  # once more, as another process may have begun a sweep there
+        stack.enter_context(workdirs.reserve([run for of in runs for run in of], dataset))
+        for one in wanted:
+            if not (one.folder / _FILE).exists():
+                workdirs.write_json(one.folder / _FILE, _description(one))
+        for one, of, of_one in zip(wanted, units, runs, strict=True):
+            driver.compute(of_one, dataset)
+            for config, folder in of_one:
+                _run(config, folder, dataset)
+            sweep = results.read(one.axes, one.points, of)
+            results.write(one.folder, sweep, _reported(one, sweep))
+            with console.only_warned(f"{one.folder} lacks pictures"):
+                from experiments.reporting import sweep_pictures
 
-            sweep_pictures.draw(wanted.folder, sweep, title(wanted))
-    return sweep
+                sweep_pictures.draw(one.folder, sweep, title(one))
+            yield sweep
 
 
 def report_best(
@@ -179,15 +190,10 @@ def report_best(
         raise ValueError(
             "report_best is given; there is no best point, as a seed diverged at each."
         )
-    chosen = wanted.configs[best]
-    config = dataclasses.replace(
-        chosen, seeds=tuple(range(num_seeds)), stream={**chosen.stream, "eval_split": "test"}
-    )
-    folder = wanted.folder / "best"
+    config, folder = _for_report(wanted.configs[best], tuple(range(num_seeds))), _best(wanted)
     with workdirs.reserve([(config, folder)], dataset):
         driver.compute([(config, folder)], dataset)
-        minutes = options.CHECKPOINT_MINUTES.value
-        summary = runner.run(config, dataset, folder, checkpoint_minutes=minutes)
+        summary = _run(config, folder, dataset)
         runner.draw(config, folder)
     results.write(wanted.folder, sweep, summary)
     return summary
@@ -211,8 +217,34 @@ def title(wanted: Request) -> str:
     )
 
 
+def _run(config: Config, folder: pathlib.Path, dataset: ImageDataset | None) -> dict[str, Any]:
+    minutes = options.CHECKPOINT_MINUTES.value
+    return runner.run(config, dataset, folder, checkpoint_minutes=minutes)
+
+
+def _best(wanted: Request) -> pathlib.Path:
+    return wanted.folder / "best"
+
+
+def _for_report(config: Config, seeds: tuple[int, ...]) -> Config:
+    return dataclasses.replace(config, seeds=seeds, stream={**config.stream, "eval_split": "test"})
+
+
+def _reported(wanted: Request, sweep: Sweep) -> dict[str, Any] | None:
+    """Return the summary of the best point's run on test data, if there is one that is finished."""
+    folder = _best(wanted)
+    if not workdirs.is_finished(folder):
+        return None
+    found = finished.read(folder)
+    config = _for_report(wanted.configs[sweep.ranking()[0]], found.seeds)
+    same = json.dumps(dataclasses.asdict(config)) == json.dumps(dataclasses.asdict(found))
+    return workdirs.read_summary(folder) if same else None
+
+
 def _check_folder(wanted: Request) -> None:
     path = wanted.folder / _FILE
+    if wanted.folder.exists() and not wanted.folder.is_dir():
+        raise ValueError(f"workdir is {str(wanted.folder)!r}, which is not a folder.")
     if not path.exists():
         return
     try:

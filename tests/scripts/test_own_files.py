@@ -259,6 +259,11 @@ def test_a_grid_is_over_what_can_be_set(
             ["--packaged_mnist", "--learner={my_method.py}:fast"],
             "'fast' is not a function of my_method",
         ),
+        (
+            ["--packaged_mnist", "--learner={my_method.py}:make,{my_stream.py}:make"],
+            "must be one or more names of learners or functions, all different",
+        ),
+        (["--packaged_mnist", "--learner=er,er"], "learner is 'er,er'; it must be one or more"),
         (["--packaged_mnist", "--network=cnn"], "'cnn' is not a network; did you mean convnet"),
         (["--packaged_mnist", "--dataset=emnist"], "'emnist' is not a dataset of mnist_rotations"),
     ],

@@ -12,7 +12,7 @@ from running import run_script, run_train
 
 from experiments import robustness, sweep, time_accuracy, tune
 from experiments.presets.grids import GRIDS
-from experiments.runs import workdirs
+from experiments.runs import locks, workdirs
 from experiments.sweeps import results
 from experiments.sweeps.grid import listed
 
@@ -99,6 +99,7 @@ def test_the_same_command_only_shows_what_is_there(
     swept: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path: path.stat().st_mtime_ns for path in (swept / "units").rglob("*")}
+    best = json.loads((swept / "best.json").read_text())
     run_script(
         sweep,
         *TINY,
@@ -108,6 +109,7 @@ def test_the_same_command_only_shows_what_is_there(
         f"--workdir={swept}",
     )
     assert {path: path.stat().st_mtime_ns for path in (swept / "units").rglob("*")} == before
+    assert json.loads((swept / "best.json").read_text()) == best, "with what was reported"
     printed = capsys.readouterr().out
     assert printed.index("| 1e30 |") > max(printed.index("| 0.03 |"), printed.index("| 0.1 |"))
     assert "| 1e30 | seeds 100, 101 diverged |" in printed
@@ -159,6 +161,9 @@ def test_where_every_point_diverged_there_is_no_best(tmp_path: pathlib.Path) -> 
             ["--grid=lr_init=0.1,0.2", "--report_best", "--eval_split=test"],
             "validation must choose",
         ),
+        (["--grid=lr_init=0.1,0.2", "--report_seeds=3"], "report_best is not"),
+        (["--grid=lr_init=0.1:1:log", "--random=4", "--seed=-1"], "seed is -1; it must be in"),
+        (["--grid=lr_init=0.1,0.2", f"--workdir={__file__}"], "which is not a folder"),
         (["--grid=lr_init=0.1,0.2", "--learner=er,agem"], "a sweep is of one learner"),
         (["--grid=sparsity=0.1,0.2", "--learner=hat"], "needs to know the task at test"),
         (["--grid=lr_init=0.1,0.2", "more"], "'more' is not a flag"),
@@ -259,6 +264,15 @@ def test_tuning_refuses_before_any_run(
             run_script(tune, *TINY, f"--workdir={tmp_path / 'runs'}", *arguments)
         assert reason in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_tuning_begins_where_no_other_process_is_at_work_in_any_folder(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with locks.hold(tmp_path / "iid"), pytest.raises(SystemExit):
+        run_script(tune, *TINY, "--learner=online,iid", f"--workdir={tmp_path}")
+    assert f"workdir is '{tmp_path / 'iid'}', where another process" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.json")), "not of the first learner either"
 
 
 @pytest.mark.slow
