@@ -6,7 +6,8 @@
 The second command writes the documentation's tables from it.
 RUN is the work directory of a run with a preset's settings: the full dataset, its own number of tasks, test data; seeds
 0 to 4 on MNIST, any number from 0 on elsewhere. Runs that differ in nothing but their seeds count as one. No row is
-replaced by one of fewer seeds. Minutes are those of CPU cores; a run on an accelerator leaves them as they are.
+replaced by one of fewer seeds. Minutes are those of CPU cores; a run on an accelerator leaves them as they are, and has
+none with more seeds.
 """
 
 import csv

@@ -94,9 +94,10 @@ def main(argv: Sequence[str]) -> None:
             return
         uncollected = work.gather(done, rows, again=_AGAIN.value)
         left = None if _MINUTES.value is None else _MINUTES.value - (time.monotonic() - begun) / 60
-        outcome = work.perform(ahead, dataset, left)
+        outcome = work.perform(ahead, root, dataset, left)
         outcome.uncollected.update(uncollected)
-        rows = collect.read_rows()
+        # What is asked for again is shown as it came out, whether or not it could be collected.
+        rows = {} if _AGAIN.value else collect.read_rows()
         print(showing.results(members, rows, refused))
         _print([*notes, *_in_words(outcome, sound, rows)])
         if refused or outcome.failed or outcome.uncollected:

@@ -16,6 +16,7 @@ from experiments.runs import dry_run
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.tabling.cells import Cell
+from lamaml_jax import checkpoint
 from lamaml_jax.datasets import ImageDataset
 
 _PROTOCOLS: tuple[Protocol, ...] = ("single", "multi")
@@ -70,7 +71,7 @@ def expect(
         dataset: The images; None probes nothing.
     """
     on_cpu = jax.default_backend() == "cpu"
-    measured = [_measured(cell, rows) if on_cpu else None for cell in cells]
+    measured = [_measured(cell, rows, dataset) if on_cpu else None for cell in cells]
     probed = {cell.name.learner for cell, of in zip(cells, measured, strict=True) if of is None}
     paces: dict[tuple[str, str], dry_run.Pace | str] = {}
     found = []
@@ -86,7 +87,9 @@ def expect(
     return found
 
 
-def _measured(cell: Cell, rows: Mapping[collect.Key, Row]) -> Expected | None:
+def _measured(
+    cell: Cell, rows: Mapping[collect.Key, Row], dataset: ImageDataset | None
+) -> Expected | None:
     """Return what a row of this learner on this benchmark says, that of the other protocol if need be."""
     if cell.differing:
         return None
@@ -107,7 +110,7 @@ def _measured(cell: Cell, rows: Mapping[collect.Key, Row]) -> Expected | None:
         )
         per_seed = float(row["minutes"]) / int(row["num_seeds"])
         per_seed *= _updates_per_image(config) / _updates_per_image(other)
-        shares = (len(of.seeds) * _share_left(of, folder) for of, folder in cell.ahead())
+        shares = (len(of.seeds) * _share_left(of, folder, dataset) for of, folder in cell.ahead())
         minutes = per_seed * sum(shares)
         scaled = "" if protocol == config.protocol else f" in the {protocol} pass"
         return Expected(minutes, f"measured{scaled}")
@@ -141,5 +144,10 @@ def _updates_per_image(config: Config) -> float:
     return config.updates_per_batch() * config.stream["epochs"] / config.batch_size()
 
 
-def _share_left(config: Config, folder: pathlib.Path) -> float:
-    return 1 - dry_run.place(folder).stage / config.stream["num_tasks"]
+def _share_left(config: Config, folder: pathlib.Path, dataset: ImageDataset | None) -> float:
+    """Return how much of a run is ahead; without the images, which tell a task's length, in whole tasks."""
+    place = dry_run.place(folder)
+    if dataset is None or place == checkpoint.Place(0):
+        return 1 - place.stage / config.stream["num_tasks"]
+    whole = dry_run.left(config, dataset, checkpoint.Place(0))
+    return dry_run.left(config, dataset, place).updates / whole.updates

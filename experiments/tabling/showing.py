@@ -42,15 +42,15 @@ def listed(
         table.append(
             [cell.label(), f"done, {seeds_in_words(_values(cell, rows)['num_seeds'])}", took, ""]
         )
-    spent = 0.0
+    spent, unknown = 0.0, 0
     for cell, expected in ahead:
         fits = expected.fits(spent, minutes)
         state = _state(cell) if fits else f"{_state(cell)}, left out by --minutes={minutes:g}"
         spent += expected.minutes or 0.0 if fits else 0.0
+        unknown += fits and expected.minutes is None
         table.append([cell.label(), state, expected.in_words(), expected.source])
     lines = [markdown(table), f"{len(done)} of {len(done) + len(ahead)} are done."]
     if ahead:
-        unknown = sum(of.minutes is None for _, of in ahead)
         besides = f", besides {unknown} of which that is not known" if unknown else ""
         lines.append(f"What runs takes about {spent:.0f} minutes{besides}.")
     return "\n".join(lines)

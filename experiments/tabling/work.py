@@ -14,7 +14,7 @@ from experiments.collect import Row
 from experiments.process import backend, options
 from experiments.runs import descriptions, finished, identity, runner, workdirs
 from experiments.runs.config import Config
-from experiments.tabling.cells import Cell, obstacles
+from experiments.tabling.cells import Cell, make, obstacles
 from experiments.tabling.expected import Expected
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.training import Interrupted
@@ -35,12 +35,16 @@ class Outcome(NamedTuple):
 
 
 def perform(
-    ahead: Sequence[tuple[Cell, Expected]], dataset: ImageDataset | None, minutes: float | None
+    ahead: Sequence[tuple[Cell, Expected]],
+    root: pathlib.Path,
+    dataset: ImageDataset | None,
+    minutes: float | None,
 ) -> Outcome:
     """Run cells one after the other, and collect them; one that fails does not keep the others from running.
 
     Args:
         ahead: In order, each with what is expected of it.
+        root: The folder of all tables.
         dataset: The images of all.
         minutes: No cell is begun that is expected to end later than so many minutes from now.
 
@@ -55,6 +59,8 @@ def perform(
         takes = "" if expected.minutes is None else f", {expected.in_words()}"
         print(f"[{number} of {len(ahead)}] {cell.label()}{takes}", file=sys.stderr)
         try:
+            # Another process may meanwhile have run some of its seeds.
+            cell = make(cell.name, cell.config, root, dataset)
             _run(cell, dataset)
         except Interrupted:
             raise

@@ -16,8 +16,9 @@ from running import run_script, run_train
 
 from experiments import collect, tables
 from experiments.runs import dry_run, locks, workdirs
-from experiments.tabling import cells, showing, work
+from experiments.tabling import cells, expected, showing, work
 from lamaml_jax import checkpoint
+from lamaml_jax.datasets import ImageDataset
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -93,6 +94,22 @@ def test_a_run_that_train_has_made_counts_and_more_seeds_go_on_from_it(
     whole, last = accuracy(tmp_path / "whole"), [0, -1]  # rows that both evaluate
     np.testing.assert_array_equal(whole[:1, last], accuracy(tmp_path / ONLINE)[:, last])
     np.testing.assert_array_equal(whole[1:], accuracy(tmp_path / f"{ONLINE}_seeds_1_to_2"))
+
+
+def test_seeds_that_another_process_has_run_meanwhile_are_not_all_that_were_asked_for(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    perform = work.perform
+    of_train = ("--packaged_mnist", *PERMUTED, "--learner=online", "--num_seeds=1")
+
+    def meanwhile(*given: Any) -> work.Outcome:
+        run_train(*of_train, f"--workdir={tmp_path / ONLINE}")
+        return perform(*given)
+
+    monkeypatch.setattr(work, "perform", meanwhile)
+    run_script(tables, *TABLE, "--learner=online", "--num_seeds=2", f"--workdir={tmp_path}")
+    assert len(accuracy(tmp_path / ONLINE)) == 1
+    assert len(accuracy(tmp_path / f"{ONLINE}_seeds_1_to_1")) == 1
 
 
 def test_what_was_stopped_goes_on(
@@ -200,6 +217,16 @@ def test_a_list_counts_what_is_left_of_a_run_and_refuses_another_in_its_folder(
     printed = capsys.readouterr().out
     assert "Refused: split_cifar100_single_la_maml" in printed
     assert "differs in keywords.memory (200, now 7)" in printed
+
+
+def test_what_is_done_inside_a_task_counts_where_the_images_tell_its_length(
+    tmp_path: pathlib.Path, mnist: ImageDataset
+) -> None:
+    config = preset("mnist_permutations", "online", 0, num_tasks=2, samples_per_task=40)
+    checkpoint.save(tmp_path / "state", checkpoint.Place(1, 3), {"w": np.zeros(1)})
+    assert expected._share_left(config, tmp_path, mnist) == 1 / 8
+    assert expected._share_left(config, tmp_path, None) == 1 / 2
+    assert expected._share_left(config, tmp_path / "none", mnist) == 1
 
 
 def test_what_is_measured_already_is_done_whatever_is_in_its_folder(
