@@ -3,12 +3,14 @@
 import pathlib
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
 from experiments.reporting.page import inference, reading
 from experiments.reporting.page.blocks import Section, Table, Text
-from lamaml_jax import analysis, metrics
+from lamaml_jax import analysis, metrics, streams
+from lamaml_jax.datasets import ImageDataset
 
 STREAM = {"num_tasks": 3, "epochs": 1}
 
@@ -83,6 +85,39 @@ def test_runs_of_other_tasks_are_not_paired(description: dict[str, Any]) -> None
     assert section is not None and "tests" not in tables(section)
     texts = [block.text for block in section.blocks if isinstance(block, Text)]
     assert texts[0].startswith("1 pair of runs cannot be tested")
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "protocol", "is_paired", "has_intransigence"),
+    [
+        ("mnist_rotations", "single", True, True),
+        ("mnist_rotations", "multi", True, False),
+        ("my_stream.py:make", "single", False, False),  # which may draw by any of its settings
+    ],
+)
+def test_batches_and_passes_do_not_draw_the_tasks(
+    benchmark: str, protocol: str, is_paired: bool, has_intransigence: bool
+) -> None:
+    of_iid = {"stream": {**STREAM, "batch_size": 32, "epochs": 50}}
+    iid = run("IID", SECOND, learner="iid", benchmark=benchmark, protocol=protocol)
+    iid = iid._replace(description={"settings": of_iid, "data": {"sha256": "1"}})
+    shown = found([run("A", FIRST, benchmark=benchmark), iid])
+    assert ("tests" in tables(inference.statistics(shown))) == is_paired
+    rows = tables(inference.further_metrics(shown))["metrics"]
+    assert (rows[0][-1] != "–") == has_intransigence
+
+
+@pytest.mark.parametrize("name", streams.BENCHMARKS)
+@pytest.mark.parametrize("eval_split", ["test", "validation"])
+def test_every_benchmark_draws_the_same_tasks_in_other_batches(name: str, eval_split: str) -> None:
+    images, labels = np.zeros((200, 8, 8, 3), np.uint8), np.arange(200, dtype=np.int32) % 10
+    dataset = ImageDataset("images", images, labels, images, labels, "arrays")
+    make = streams.BENCHMARKS[name]
+    settings = {"num_tasks": 2, "samples_per_task": 100, "eval_split": eval_split}
+    key = jax.random.key(0)
+    drawn = make(dataset, **settings).make_stream(key)
+    other = make(dataset, **settings, batch_size=32, epochs=50).make_stream(key)
+    jax.tree.map(np.testing.assert_array_equal, drawn, other)
 
 
 def test_intervals_are_students() -> None:

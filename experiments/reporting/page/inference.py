@@ -12,10 +12,13 @@ import numpy as np
 from experiments.reporting.page.blocks import Block, Cell, Section, Text, number, table, word
 from experiments.reporting.page.reading import Found, Run
 from experiments.reporting.summary import paper_values, spread
-from lamaml_jax import analysis, metrics
+from lamaml_jax import analysis, metrics, streams
 
 MARGIN = 1.5
 """Points of RA within which our mean counts as the paper's."""
+
+_HOW_IT_ARRIVES = ("batch_size", "epochs")
+"""Settings of the package's benchmarks that change nothing of the tasks that a seed draws."""
 
 _METRICS: dict[str, Callable[[np.ndarray, np.ndarray | None, np.ndarray | None], np.ndarray]] = {
     "forgetting": lambda accuracy, inside, progress: metrics.forgetting(accuracy),
@@ -47,7 +50,7 @@ def further_metrics(found: Found) -> Section | None:
             "metrics",
             "In percent, mean ± standard deviation over the seeds that did not diverge. A dash stands where accuracies "
             "that a metric needs were not evaluated (a run with --eval=all has them all), and in the last column "
-            "without a run of IID on the same stream.",
+            "without a run of IID of the same protocol on the same stream.",
             ("learner", *_METRICS, "intransigence"),
             rows,
         ),
@@ -87,7 +90,9 @@ def _metrics(run: Run, runs: Sequence[Run]) -> Iterator[Cell]:
     inside = None if run.inside is None else run.inside.astype(np.float64)
     for metric in _METRICS.values():
         yield _over_seeds(100 * metric(accuracy, inside, run.progress))
-    joint = [r for r in runs if r.summary["learner"] == "iid" and _stream(r) == _stream(run)]
+    protocol = run.summary["protocol"]
+    iid = [r for r in runs if (r.summary["learner"], r.summary["protocol"]) == ("iid", protocol)]
+    joint = [r for r in iid if _stream(r) == _stream(run)]
     if joint and len(joint[0].accuracy) and run is not joint[0]:
         last = joint[0].accuracy[:, -1].astype(np.float64).mean(axis=0)
         yield _over_seeds(100 * metrics.intransigence(accuracy, last))
@@ -201,6 +206,9 @@ def _equivalence(run: Run, paper: dict[str, float]) -> list[Cell]:
 
 def _stream(run: Run) -> str:
     """Return what two runs must share so that the same seed draws the same tasks."""
-    settings = run.settings
-    drawn = [settings["stream"], settings.get("stream_seed"), run.description["data"].get("sha256")]
+    settings, stream = run.settings, run.settings["stream"]
+    # A user's own may draw its tasks by any setting.
+    if run.summary["benchmark"] in streams.BENCHMARKS:
+        stream = {name: value for name, value in stream.items() if name not in _HOW_IT_ARRIVES}
+    drawn = [stream, settings.get("stream_seed"), run.description["data"].get("sha256")]
     return json.dumps(drawn, sort_keys=True)
