@@ -120,6 +120,14 @@ def test_every_benchmark_draws_the_same_tasks_in_other_batches(name: str, eval_s
     jax.tree.map(np.testing.assert_array_equal, drawn, other)
 
 
+def test_smallest_p_of_the_caption_is_that_of_the_pairs_with_most_seeds() -> None:
+    runs = [run("A", FIRST), run("B", SECOND), run("C", FIRST[:3])]
+    section = inference.statistics(found(runs))
+    assert section is not None
+    (tests,) = (b for b in section.blocks if isinstance(b, Table) and b.name == "tests")
+    assert "(here 0.0625)" in tests.caption and tests.rows[1][5].text == "0.2500"
+
+
 def test_intervals_are_students() -> None:
     ra = [*FIRST, np.nan]
     (row,) = tables(inference.statistics(found([run("A", ra)])))["intervals"]

@@ -129,7 +129,7 @@ def _tests(runs: Sequence[Run]) -> Iterator[Block]:
     left_out = len(runs) * (len(runs) - 1) // 2 - len(pairs)
     if pairs:
         corrected = analysis.holm([test.p_value for _, _, test in pairs])
-        smallest = max(test.smallest_p for _, _, test in pairs)
+        smallest = min(test.smallest_p for _, _, test in pairs)
         yield table(
             "tests",
             "RA of two learners on the same seeds, first minus second, in points: exact paired permutation test, two-"
