@@ -92,18 +92,10 @@ class Result:
 
         Under a loss of the runs' own they are what the formulas make of losses: the mean loss in the end, when just
         learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is undefined: where tasks do
-        not come one after the other, all but RA.
+        not come one after the other, all but RA; where a run diverged, everything.
         """
-        done, tasks = self.stages_learnt(), self.plan.tasks()
-        values = self._evaluations().astype(np.float64)
-        if tasks is not None and done < len(self.plan.rows):
-            values, tasks = values[:, : done + 1], tasks[:done]
-        if not done:
-            return dict.fromkeys(METRICS, np.full(len(values), np.nan))
-        if tasks is None:
-            undefined, retained = np.full(len(values), np.nan), metrics.retained_accuracy(values)
-            return {name: retained if name == "ra" else undefined for name in METRICS}
-        return {name: metric(values[:, :, list(tasks)]) for name, metric in METRICS.items()}
+        found = self._metrics_of_whole()
+        return {name: np.where(self.diverged, np.nan, of_runs) for name, of_runs in found.items()}
 
     def stages_learnt(self) -> int:
         """Return how many tasks, or parts of a sequence, were learnt before training ended."""
@@ -240,6 +232,19 @@ class Result:
 
     def _evaluations(self) -> np.ndarray:
         return self.accuracy if "accuracy" in self.record else self.eval_loss
+
+    def _metrics_of_whole(self) -> dict[str, np.ndarray]:
+        """Return the metrics of all runs; they mean nothing of those that diverged."""
+        done, tasks = self.stages_learnt(), self.plan.tasks()
+        values = self._evaluations().astype(np.float64)
+        if tasks is not None and done < len(self.plan.rows):
+            values, tasks = values[:, : done + 1], tasks[:done]
+        if not done:
+            return dict.fromkeys(METRICS, np.full(len(values), np.nan))
+        if tasks is None:
+            undefined, retained = np.full(len(values), np.nan), metrics.retained_accuracy(values)
+            return {name: retained if name == "ra" else undefined for name in METRICS}
+        return {name: metric(values[:, :, list(tasks)]) for name, metric in METRICS.items()}
 
     def _mapped(self, function: Callable[..., Any], chosen: slice) -> Callable[..., np.ndarray]:
         """Return what calls `function(seed, state, *shared)` of the chosen runs with what they share."""
