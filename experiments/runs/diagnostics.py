@@ -27,7 +27,7 @@ _PREFIX = "rates_"
 def keeper(
     workdir: pathlib.Path, config: Config, benchmark: Benchmark
 ) -> Callable[[Progress], None]:
-    """Return what enters and writes, of every state, its rates, and what was measured as its last task arrived.
+    """Return what enters and writes, of every state, its rates, and what is measured as the next task arrives.
 
     It raises ValueError where what an earlier part of the run has kept is damaged, or is of another run.
 
@@ -39,19 +39,15 @@ def keeper(
     probe = probes.dynamics(config, benchmark)
     num_runs, num_tasks = len(config.runs().each()), benchmark.setting.num_tasks
     kept: dict[str, dict[str, np.ndarray]] = {}
-    arriving: dict[str, np.ndarray] = {}
 
     def enter(progress: Progress) -> None:
-        nonlocal arriving
         lrs = getattr(progress.state, "lrs", None)
-        last = arriving
-        if probe is not None:
-            arriving = progress.probe(probe, min(progress.done, num_tasks - 1))
+        arriving = progress.probe(probe, min(progress.done, num_tasks - 1))
         if not kept:
             kept["rates"] = begin(workdir, progress.state, num_tasks)
             kept["dynamics"] = dynamics.begin(workdir, arriving, lrs, num_runs, num_tasks)
         keep(workdir, kept["rates"], progress.state, progress.row)
-        dynamics.keep(workdir, kept["dynamics"], lrs, progress.row, last)
+        dynamics.keep(workdir, kept["dynamics"], lrs, progress.row, arriving, progress.done)
 
     return enter
 

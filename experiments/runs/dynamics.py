@@ -69,19 +69,21 @@ def keep(
     workdir: pathlib.Path,
     kept: dict[str, np.ndarray],
     lrs: Any,
-    task: int,
+    row: int,
     arriving: Mapping[str, np.ndarray],
+    task: int,
 ) -> None:
-    """Enter all seeds' rates after `task` tasks, and what was measured as the last of them arrived; write the file."""
+    """Enter all seeds' rates in a row, and what was measured as a task arrived, if there is one; write the file."""
     if not kept:
         return
     for name, values in arriving.items():
-        kept[name][:, task - 1] = values
+        if task < kept[name].shape[1]:
+            kept[name][:, task] = values
     if "rate_histogram" in kept:
         num_runs = len(kept["rate_histogram"])
         for layer, leaf in enumerate(jax.tree.leaves(lrs)):
             for run, rates in enumerate(np.asarray(leaf)[:num_runs].reshape(num_runs, -1)):
-                kept["rate_histogram"][run, task, layer] = histogram(rates)
+                kept["rate_histogram"][run, row, layer] = histogram(rates)
     with write_whole(workdir / FILE) as file:
         np.savez_compressed(file, allow_pickle=False, **kept)
 

@@ -72,7 +72,7 @@ class Stages:
         """
         if not self._restore():
             self._evaluate(0, (0, self.planned.stream.setting.num_tasks))
-        is_enough = self._tell()
+        is_enough = False if self.place.batches else self._tell()
         while not (is_enough or self._is_over()):
             stage = self.place.stage
             self._measure_arriving(stage)

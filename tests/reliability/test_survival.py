@@ -56,16 +56,27 @@ class Ticking(training.Clock):
 def test_a_run_stopped_inside_a_task_goes_on_to_the_same_bits(tmp_path: pathlib.Path) -> None:
     places = []
     for stop_at in range(1, 9):
-        asked = iter(range(100))
+        since = places[-1] if places else Place(0)
+        asked, told = iter(range(100)), []
 
         def should_stop(asked: Any = asked, stop_at: int = stop_at) -> bool:
             return next(asked) == stop_at
+
+        def on_task(progress: Any, told: Any = told, since: Any = since) -> None:
+            told.append(progress.done)
+            assert told[0] == since.stage + (since.batches > 0), "not inside a task"
 
         keep: Any = {"checkpoint_dir": tmp_path, "checkpoint_seconds": 2, "clock": Ticking()}
         try:
             with keeping_programs():
                 result = train(
-                    la_maml, NETWORK, blobs(), **ARGUMENTS, **keep, should_stop=should_stop
+                    la_maml,
+                    NETWORK,
+                    blobs(),
+                    **ARGUMENTS,
+                    **keep,
+                    should_stop=should_stop,
+                    on_task=on_task,
                 )
         except Interrupted as stopped:
             places.append(stopped.place)

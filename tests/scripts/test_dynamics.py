@@ -11,7 +11,7 @@ import pytest
 from photographs import photographs, small
 from running import Stopped, run_train, stop_after
 
-from experiments.runs import dynamics, probes, runner, workdirs
+from experiments.runs import diagnostics, dynamics, probes, runner, workdirs
 from experiments.runs.config import Config
 from lamaml_jax import losses, parallel, replay
 from lamaml_jax.loop import Seed
@@ -57,13 +57,21 @@ def test_a_rate_falls_into_the_bin_up_to_its_value() -> None:
     assert np.isnan(dynamics.histogram(np.array([0.1, np.nan]))).all()
 
 
+@pytest.mark.parametrize(("task", "inside"), [(2, False), (0, True), (1, True)])
 def test_interrupted_run_keeps_all(
-    run: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    task: int,
+    inside: bool,
+    run: pathlib.Path,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    of_run = (f"--workdir={tmp_path}", "--diagnostics", "--checkpoint_minutes=1e-9")
     with monkeypatch.context() as patch, pytest.raises(Stopped):
-        stop_after(2, patch)
-        run_train(*FAST, f"--workdir={tmp_path}", "--diagnostics")
-    run_train(*FAST, f"--workdir={tmp_path}", "--diagnostics")
+        stop_after(task, patch, inside=inside)
+        run_train(*FAST, *of_run)
+    run_train(*FAST, *of_run)
+    for name, rates in diagnostics.read_rates(run).items():
+        np.testing.assert_array_equal(diagnostics.read_rates(tmp_path)[name], rates, err_msg=name)
     whole, kept = dynamics.read(run), dynamics.read(tmp_path)
     assert set(whole) == set(kept) >= {"gradient_cosine", "rate_histogram"}
     for name, array in whole.items():

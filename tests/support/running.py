@@ -43,13 +43,13 @@ class Stopped(Exception):
     """A run was ended from without."""
 
 
-def stop_after(task: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """End the process, as it were, just after the state after some task is on disk."""
+def stop_after(task: int, monkeypatch: pytest.MonkeyPatch, *, inside: bool = False) -> None:
+    """End the process, as it were, just after the state after some task, or first inside the next, is on disk."""
     save = checkpoint.save
 
-    def save_and_stop(directory: pathlib.Path, place: Any, tree: Any) -> None:
+    def save_and_stop(directory: pathlib.Path, place: checkpoint.Place, tree: Any) -> None:
         save(directory, place, tree)
-        if place == (task, 0):
+        if place.stage == task and bool(place.batches) == inside:
             raise Stopped
 
     monkeypatch.setattr(checkpoint, "save", save_and_stop)
