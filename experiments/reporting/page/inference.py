@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from experiments.reporting.page.blocks import Block, Cell, Section, Text, number, table, word
-from experiments.reporting.page.reading import Found, Run
+from experiments.reporting.page.reading import Found
+from experiments.reporting.page.run import Run
 from experiments.reporting.summary import paper_values, spread
 from lamaml_jax import analysis, metrics, streams
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from experiments.reporting import drawing, dynamics_figures, figures
 from experiments.reporting.page.blocks import Block, Picture, anchor, picture
-from experiments.reporting.page.reading import Run
+from experiments.reporting.page.run import Run
 from experiments.runs import dynamics
 
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from experiments.reporting import drawing, figures
 from experiments.reporting.page.blocks import Block, Layer, Microscope, anchor, csv_uri, picture
-from experiments.reporting.page.reading import Run
+from experiments.reporting.page.run import Run
 
 COLORMAP = "RdBu"
 _LARGEST = 300  # pixels on either side

@@ -5,7 +5,6 @@ import os
 import pathlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +14,7 @@ from experiments.analyses import folder as analysis_folder
 from experiments.analyses import reading as analyses
 from experiments.analyses.folder import About, Part
 from experiments.cluster import units
+from experiments.reporting.page.run import Run
 from experiments.reporting.page.wholeness import is_whole
 from experiments.reporting.summary import TITLES, title_of
 from experiments.runs import catalogue, diagnostics, dynamics, workdirs
@@ -24,52 +24,6 @@ from lamaml_jax.training.saving import CHECKPOINTS
 
 _SWEEP = "sweep.json"
 _MARKS = ("config.json", "summary.json", "results.npz", _SWEEP, analysis_folder.FILE)
-
-
-class Run(NamedTuple):
-    """A finished run.
-
-    Attributes:
-        folder: Its work directory.
-        label: What the page calls it, unlike all others.
-        description: As config.json.
-        summary: As summary.json.
-        results: As results.npz.
-        rates: As `diagnostics.read_rates`.
-        dynamics: As `dynamics.read`.
-    """
-
-    folder: pathlib.Path
-    label: str
-    description: dict[str, Any]
-    summary: dict[str, Any]
-    results: dict[str, np.ndarray]
-    rates: dict[str, np.ndarray]
-    dynamics: Mapping[str, np.ndarray] = MappingProxyType({})
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Its configuration."""
-        return self.description["settings"]
-
-    @property
-    def accuracy(self) -> np.ndarray:
-        """Fractions `[S, T + 1, T]` of the seeds that did not diverge; S may be 0."""
-        return self.results["accuracy"][~self.results["diverged"]]
-
-    @property
-    def inside(self) -> np.ndarray | None:
-        """Fractions `[S, T, E, T]` of the same seeds inside tasks, where they were evaluated there."""
-        if "inside_accuracy" not in self.results:
-            return None
-        return self.results["inside_accuracy"][~self.results["diverged"]]
-
-    @property
-    def progress(self) -> np.ndarray | None:
-        """The share of a task's training behind each of these evaluations `[E]`."""
-        if "inside_accuracy" not in self.results:
-            return None
-        return self.results["inside_batches"] / self.results["loss"].shape[-1]
 
 
 class SweepFound(NamedTuple):

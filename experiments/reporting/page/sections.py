@@ -32,7 +32,8 @@ from experiments.reporting.page.blocks import (
     table,
     word,
 )
-from experiments.reporting.page.reading import Found, Run
+from experiments.reporting.page.reading import Found
+from experiments.reporting.page.run import Run
 from experiments.reporting.summary import is_alone, paper_values
 
 Builder = Callable[[Found], Section | None]
