@@ -90,9 +90,9 @@ class Result:
     def metrics(self) -> dict[str, np.ndarray]:
         """Return RA, LA, BTI and FWT of every run `[R]`, by name, over the tasks that were learnt.
 
-        Under a loss of the runs' own they are what the formulas make of losses: the mean loss in the end, when just
-        learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is undefined: where tasks do
-        not come one after the other, all but RA; where a run diverged, everything.
+        Of a sequence all tasks count. Under a loss of the runs' own they are what the formulas make of losses: the mean
+        loss in the end, when just learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is
+        undefined: where tasks do not come one after the other, all but RA; where a run diverged, everything.
         """
         found = self._metrics_of_whole()
         return {name: np.where(self.diverged, np.nan, of_runs) for name, of_runs in found.items()}
@@ -237,14 +237,16 @@ class Result:
         """Return the metrics of all runs; they mean nothing of those that diverged."""
         done, tasks = self.stages_learnt(), self.plan.tasks()
         values = self._evaluations().astype(np.float64)
-        if tasks is not None and done < len(self.plan.rows):
-            values, tasks = values[:, : done + 1], tasks[:done]
+        found = dict.fromkeys(METRICS, np.full(len(values), np.nan))
         if not done:
-            return dict.fromkeys(METRICS, np.full(len(values), np.nan))
+            return found
+        if not self.plan.is_mixed():
+            values = values[:, : done + 1]
         if tasks is None:
-            undefined, retained = np.full(len(values), np.nan), metrics.retained_accuracy(values)
-            return {name: retained if name == "ra" else undefined for name in METRICS}
-        return {name: metric(values[:, :, list(tasks)]) for name, metric in METRICS.items()}
+            return found | {"ra": metrics.retained_accuracy(values)}
+        if self.plan.is_mixed():
+            return found | {"ra": metrics.retained_accuracy(values[:, :, list(tasks)])}
+        return {name: metric(values[:, :, list(tasks[:done])]) for name, metric in METRICS.items()}
 
     def _mapped(self, function: Callable[..., Any], chosen: slice) -> Callable[..., np.ndarray]:
         """Return what calls `function(seed, state, *shared)` of the chosen runs with what they share."""

@@ -4,7 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from blobs import plain
+from blobs import NETWORK, plain
+
+from lamaml_jax import iid, online, streams, train
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -24,3 +26,33 @@ def test_a_run_that_diverged_has_no_metrics_whatever_is_beside_it(beside: bool) 
     for name, values in result.metrics().items():
         assert np.isnan(values[-1])
         np.testing.assert_array_equal(values[:-1], whole.metrics()[name][:-1][: len(values) - 1])
+
+
+def task(size: int, of: int) -> streams.Arrays:
+    return np.random.default_rng(of).normal(size=(size, 5)), np.arange(size) % 3
+
+
+TASKS = [task(12, of) for of in range(3)]
+
+
+def test_a_sequence_that_was_stopped_has_the_accuracy_it_ended_with() -> None:
+    stream = streams.from_arrays(
+        TASKS, TASKS, sequence=[(i % 3, i // 3) for i in range(36)], num_stages=3
+    )
+    result = train(online, NETWORK, stream, on_task=lambda progress: progress.done == 2)
+    values = result.metrics()
+    assert values["ra"] == pytest.approx(result.accuracy[0, 2].mean())
+    assert np.isnan([values[name] for name in ("la", "bti", "fwt")]).all()
+
+
+def test_a_mixed_streams_metrics_are_over_what_was_learnt() -> None:
+    """As an upper bound of learners whose metrics are over these tasks."""
+    stream = streams.from_arrays([TASKS[0], None, TASKS[2]], TASKS)
+    result = train(iid, NETWORK, stream, lr=0.1)
+    values = result.metrics()
+    assert values["ra"] == pytest.approx(result.accuracy[0, -1, [0, 2]].mean())
+    assert values["ra"] != pytest.approx(result.accuracy[0, -1].mean())
+    assert np.isnan([values[name] for name in ("la", "bti", "fwt")]).all()
+    assert "Diverged" not in result.table()
+    (axes,) = result.plot().axes
+    assert np.asarray(axes.lines[0].get_ydata())[-1] == pytest.approx(100 * values["ra"][0])

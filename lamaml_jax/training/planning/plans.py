@@ -48,10 +48,10 @@ class Plan(NamedTuple):
         return contract.made(make, name, setting)
 
     def tasks(self) -> tuple[int, ...] | None:
-        """Return the tasks in the order in which they are learnt, None where they come mixed in a sequence."""
+        """Return the tasks that are learnt, in order unless all at once; None where they come mixed in a sequence."""
         if self.stream.is_sequence:
             return None
-        return self.all_tasks() if self.is_mixed() else self.learnt
+        return self.stream.learnt() if self.is_mixed() else self.learnt
 
     def is_mixed(self) -> bool:
         """Return whether all tasks are learnt at once."""
