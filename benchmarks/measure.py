@@ -54,8 +54,9 @@ class Case(NamedTuple):
         Raises:
             ValueError: In one sentence, what is wrong with which argument.
         """
-        config = self._config({**_STREAM.get(self.benchmark, {}), **self.stream})
-        return self._config({"heads": "per_task"}) if config.lacks_task_ids() else config
+        stream = {**_STREAM.get(self.benchmark, {}), **self.stream}
+        config = self._config(stream)
+        return self._config({**stream, "heads": "per_task"}) if config.lacks_task_ids() else config
 
     def _config(self, stream: dict[str, Any]) -> Config:
         return make_config(

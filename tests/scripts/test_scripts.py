@@ -177,6 +177,14 @@ def test_scaling_prints_costs_and_how_they_grow(tmp_path: pathlib.Path) -> None:
     assert "\nmemory: ms per update " in done.stdout and "\nweight: ms per update " in done.stdout
 
 
+def test_what_is_measured_with_a_head_per_task_is_on_the_stream_asked_for() -> None:
+    stream = {"num_tasks": 5, "samples_per_task": 40}
+    case = measure.Case("mnist_rotations", "hat", (), {}, 1, 1, None, stream)
+    assert stream | {"heads": "per_task"} == {
+        name: case.config().stream[name] for name in (*stream, "heads")
+    }
+
+
 def test_scaling_refuses_an_axis_that_it_does_not_know() -> None:
     done = run_script("benchmarks.scaling", "--axis=depth=2,3", status=1)
     assert "axis is 'depth=2,3'; it must start with" in done.stderr
