@@ -46,6 +46,10 @@ def main(argv: Sequence[str]) -> None:
             raise ValueError(
                 f"learner is {','.join(learners)!r}; it must be c_maml, whose rate is one number."
             )
+        if (number := options.num_seeds(1)) > 1:
+            raise ValueError(
+                f"num_seeds is {number}; it must be 1 or left out, as the gaps are those at one network's weights."
+            )
         config = make_config(
             **options.settings(),
             learner="c_maml",

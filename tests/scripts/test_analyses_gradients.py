@@ -149,3 +149,12 @@ def test_the_gap_to_the_surrogate_falls_twice_as_fast_as_that_to_the_joint_loss(
     with pytest.raises(SystemExit):
         run_script(equivalence, *TINY, "--inner_steps=11", f"--workdir={tmp_path}")
     assert "inner_steps is 11" in capsys.readouterr().err
+
+
+def test_equivalence_takes_no_more_seeds_than_it_uses(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(equivalence, *TINY, "--num_seeds=7", f"--workdir={tmp_path / 'x'}")
+    assert "num_seeds is 7; it must be 1 or left out" in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
