@@ -124,13 +124,15 @@ def measure(case: Case) -> dict[str, Any]:
     if "mixed_stream" in config.needs():
         batches *= setting.num_tasks
     updates = batches * config.updates_per_batch()
-    gradients = batches * gradients_per_batch(config, last)
+    gradients = gradients_per_batch(config, last)
+    microseconds = 1e6 * statistics.median(seconds) / batches
+    per_gradient = None if gradients is None else microseconds / gradients
     one = jax.tree.map(lambda a: a[0], (seeds, stream, state))
     flops = product_flops(functions.train_task, *one, images, jnp.int32(last)) * num_seeds
     return {
         **case._asdict(),
         "eval_seconds_per_seed": eval_seconds[0] / num_seeds,
-        "us_per_example_gradient": 1e6 * statistics.median(seconds) / gradients,
+        "us_per_example_gradient": per_gradient,
         "updates_per_second": {
             "median": updates / statistics.median(seconds),
             "min": updates / max(seconds),

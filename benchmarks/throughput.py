@@ -99,11 +99,12 @@ def _variants(learner: str) -> list[tuple[str, ...]]:
 def _line(row: dict[str, Any], product_rate: float) -> str:
     speed, low, high = (row["updates_per_second"][k] for k in ("median", "min", "max"))
     digits = 0 if speed > 100 else 2
+    per_gradient = row["us_per_example_gradient"]
     options = [f"{name}={value}" for name, value in row["network"].items() if value]
     return (
         f"| {' '.join((row['learner'], *row['assignments'], *options))} | {row['num_seeds']} "
         f"| {speed:.{digits}f} ({low:.{digits}f} to {high:.{digits}f}) | {1000 / speed:.3g} "
-        f"| {row['us_per_example_gradient']:.3g} "
+        f"| {'–' if per_gradient is None else format(per_gradient, '.3g')} "
         f"| {row['compile_seconds']:.1f} | {row['peak_memory_mb']:.0f} "
         f"| {row['gflops']:.0f} | {row['gflops'] / product_rate:.0%} "
         f"| {row['eval_seconds_per_seed']:.1f} |"

@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
             seeds=options.seeds(1, first=0),
             eval="needed",
         )
-        steps = equivalence.read_steps(_STEPS.value, config.stream["batch_size"])
+        steps = equivalence.read_steps(_STEPS.value, config.batch_size())
         root, dataset = options.workdir(), options.dataset(config.dataset)
         settings = folder.settings_of([config], dataset, inner_steps=steps)
         about = folder.About(

@@ -20,7 +20,6 @@ if __name__ == "__main__":
 
     startup.begin()
 
-import numpy as np
 from absl import app, flags
 
 from experiments.analyses import folder, time_accuracy
@@ -29,7 +28,7 @@ from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.runs import catalogue, workdirs
 from experiments.runs.config import Config
-from experiments.runs.making import make_config
+from experiments.runs.making import assignments_for, make_config
 from experiments.sweeps import command, grid
 from experiments.sweeps.results import Sweep
 from lamaml_jax.datasets import ImageDataset
@@ -83,12 +82,13 @@ def _learners() -> tuple[list[str], list[str]]:
     learners = options.learners(time_accuracy.LEARNERS)
     if options.LEARNER.value is not None:
         return learners, []
-    left_out = [name for name in learners if _preset(name).lacks_task_ids()]
+    left_out = [name for name in learners if _preset(name, learners).lacks_task_ids()]
     return [name for name in learners if name not in left_out], left_out
 
 
-def _preset(learner: str) -> Config:
-    return make_config(**options.settings(), learner=learner, assignments=[], seeds=(0,))
+def _preset(learner: str, learners: Sequence[str]) -> Config:
+    own = assignments_for(learner, learners, options.SET.value)
+    return make_config(**options.settings(), learner=learner, assignments=own, seeds=(0,))
 
 
 def _request(learner: str, learners: Sequence[str]) -> command.Request:
@@ -102,9 +102,10 @@ def _request(learner: str, learners: Sequence[str]) -> command.Request:
 def _curve(
     request: command.Request, sweep: Sweep, dataset: ImageDataset | None
 ) -> time_accuracy.Curve:
-    settings = [(config, config.make_benchmark(dataset).setting) for config in request.configs]
-    gradients = [gradients_per_run(config, setting) for config, setting in settings]
-    return time_accuracy.Curve(sweep, np.array(gradients))
+    gradients = [
+        gradients_per_run(config, config.make_benchmark(dataset)) for config in request.configs
+    ]
+    return time_accuracy.Curve(sweep, gradients)
 
 
 if __name__ == "__main__":

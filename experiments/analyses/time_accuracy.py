@@ -27,11 +27,11 @@ class Curve(NamedTuple):
 
     Attributes:
         sweep: What was measured.
-        gradients: Example-gradients of a run `[P]`.
+        gradients: Example-gradients of a run `[P]`, None where they are not known.
     """
 
     sweep: Sweep
-    gradients: np.ndarray
+    gradients: Sequence[int | None]
 
 
 def table(curves: Mapping[str, Curve]) -> list[list[str]]:
@@ -41,19 +41,18 @@ def table(curves: Mapping[str, Curve]) -> list[list[str]]:
     for learner, (sweep, gradients) in curves.items():
         for p, (value,) in enumerate(sweep.points):
             seconds = f"{sweep.train_seconds[p]:.2f}", f"{sweep.compile_seconds[p]:.1f}"
-            rows.append(
-                [title_of(learner), value, sweep.cell("ra", p), *seconds, str(gradients[p])]
-            )
+            count = "–" if gradients[p] is None else str(gradients[p])
+            rows.append([title_of(learner), value, sweep.cell("ra", p), *seconds, count])
     return rows
 
 
-def costs(curves: Mapping[str, Curve]) -> dict[str, dict[str, list[float]]]:
+def costs(curves: Mapping[str, Curve]) -> dict[str, dict[str, list[Any]]]:
     """Return what the files of the sweeps do not hold, by learner and then by attribute, a number per point."""
     return {
         learner: {
             "train_seconds": sweep.train_seconds.tolist(),
             "compile_seconds": sweep.compile_seconds.tolist(),
-            "gradients": gradients.tolist(),
+            "gradients": list(gradients),
         }
         for learner, (sweep, gradients) in curves.items()
     }
@@ -67,8 +66,11 @@ def parts(curves: Mapping[str, Curve], left_out: Sequence[str] = ()) -> list[Par
         left_out: Learners that are not there, as they need to know the task at test.
     """
     passes = next(iter(curves.values())).sweep.axes[0].name
-    names = ", ".join(title_of(name) for name in left_out)
-    why = f"Left out, as they need to know the task at test (--heads=per_task): {names}"
+    uncounted = [name for name, curve in curves.items() if None in curve.gradients]
+    remarks = {
+        "Left out, as they need to know the task at test (--heads=per_task)": left_out,
+        "Not known here, so that their example-gradients are not counted": uncounted,
+    }
     part = Part(
         "time_accuracy",
         "Accuracy against cost",
@@ -77,14 +79,14 @@ def parts(curves: Mapping[str, Curve], left_out: Sequence[str] = ()) -> list[Par
         functools.partial(plot, curves),
         ("learner", passes, "seed", "RA", "train seconds", "example-gradients"),
         [
-            (title_of(learner), value, seed, float(ra), float(seconds), int(gradients))
+            (title_of(learner), value, seed, float(ra), float(seconds), gradients)
             for learner, (sweep, of_points) in curves.items()
             for (value,), of_seeds, seconds, gradients in zip(
                 sweep.points, sweep.values["ra"], sweep.train_seconds, of_points, strict=True
             )
             for seed, ra in zip(sweep.seeds, of_seeds, strict=True)
         ],
-        [why] if left_out else [],
+        [f"{why}: {', '.join(map(title_of, of))}" for why, of in remarks.items() if of],
     )
     return [part]
 
@@ -96,7 +98,8 @@ def read(root: pathlib.Path, about: About) -> list[Part]:
         sweep, of = load(root / catalogue.short(learner))[0], found[learner]
         train, compiling = (np.array(of[f"{name}_seconds"], float) for name in ("train", "compile"))
         sweep = sweep._replace(train_seconds=train, compile_seconds=compiling)
-        curves[learner] = Curve(sweep, np.array(of["gradients"], int))
+        counts = [None if count is None else int(count) for count in of["gradients"]]
+        curves[learner] = Curve(sweep, counts)
     return parts(curves, about.options["left_out"])
 
 
@@ -110,7 +113,8 @@ def plot(curves: Mapping[str, Curve], title: str, *, narrow: bool = False) -> Fi
         mean, std = ra.mean(axis=1), ra.std(axis=1)
         color = COLORS[i % len(COLORS)]
         style: dict[str, Any] = {"color": color, "marker": MARKERS[i % len(MARKERS)]}
-        for ax, cost in zip(panels, (sweep.train_seconds, gradients), strict=True):
+        counted = [] if None in gradients else [np.array(gradients)]
+        for ax, cost in zip(panels, [sweep.train_seconds, *counted], strict=False):
             order = np.argsort(cost)
             x, y, spread = cost[order], mean[order], std[order]
             ax.plot(x, y, linewidth=2, label=title_of(learner), **style)
