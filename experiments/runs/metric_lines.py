@@ -49,14 +49,20 @@ def of_task(
         infos: The names of what the learner reports.
     """
     accuracy = 100 * record["accuracy"][:, row, :row]
+    diverged = np.isnan(accuracy[:, task])
+
+    def mean(name: str, run: int) -> float | None:
+        # A task may have fewer batches than the longest; where a run goes on, nothing else is NaN.
+        return None if diverged[run] else _number(np.nanmean(record[name][run, task]))
+
     return [
         {
             "task": task + 1,
             "seed": int(seed),
             "accuracy": _number(accuracy[i, task]),
             "mean_accuracy_so_far": _number(accuracy[i].mean()),
-            **{name: _number(record[name][i, task].mean()) for name in infos},
-            "diverged": bool(np.isnan(accuracy[i, task])),
+            **{name: mean(name, i) for name in infos},
+            "diverged": bool(diverged[i]),
         }
         for i, seed in enumerate(record["seeds"])
     ]

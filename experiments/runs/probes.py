@@ -65,7 +65,7 @@ def alignment(config: Config, benchmark: Benchmark) -> Probe:
         )
         slot = jnp.arange(len(pool.y))
         is_kept = slot < jnp.minimum(memory.seen, len(memory.y))
-        is_new = slot >= len(memory.y)
+        is_new = (slot >= len(memory.y)) & (pool.y >= 0)
         rows = jnp.where(
             tasks[:, None] == task,
             is_new,
@@ -149,7 +149,11 @@ def dynamics(config: Config, benchmark: Benchmark) -> Probe:
         count = min(_BATCHES, stream.train.image.shape[1] // size)
         rows = jnp.arange(count * size).reshape(count, size)
         keys = jax.random.split(jax.random.fold_in(jax.random.clone(seed.key), task), count)
-        return jax.tree.map(lambda a: a.mean(axis=0), jax.lax.map(measure, (keys, rows)))
+        measured = jax.lax.map(measure, (keys, rows))
+        has_examples = (stream.train.label[task, rows] >= 0).any(axis=1)
+        return jax.tree.map(
+            lambda a: a.mean(axis=0, where=has_examples.reshape(-1, *[1] * (a.ndim - 1))), measured
+        )
 
     return probe
 
