@@ -16,12 +16,17 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from lamaml_jax import metrics, parallel
+from lamaml_jax.loop import Run, Seed
+from lamaml_jax.training import names
 from lamaml_jax.training.planning import Plan
-from lamaml_jax.training.program import Part, Program
-from lamaml_jax.types import State
+from lamaml_jax.training.planning.contract import aval
+from lamaml_jax.training.planning.fitting import example
+from lamaml_jax.training.program import Part, Probe, Program
+from lamaml_jax.types import Batch, Info, State
 
 Record: TypeAlias = dict[str, np.ndarray]
 
@@ -29,6 +34,29 @@ Record: TypeAlias = dict[str, np.ndarray]
 def evaluated(plan: Plan) -> str:
     """Return the name of the evaluations."""
     return "accuracy" if plan.stream.setting.loss is None else "eval_loss"
+
+
+def check_probe(probe: Probe, functions: Run, plan: Plan) -> None:
+    """Raise ValueError unless a probe, which is traced, returns arrays by names that nothing else in a record has."""
+
+    def reported(seeds: Seed, images: jax.Array, batch: Batch) -> tuple[Any, Info]:
+        seed: Seed = jax.tree.map(lambda a: a[0], seeds)
+        stream = functions.draw_stream(seed)
+        state = functions.init(seed, stream, images)
+        _, info = plan.build(seed.hyper).update(jax.random.key(0), state, batch)
+        return probe(seed, stream, state, images, jnp.int32(0)), info
+
+    of_plan = plan.runs.stacked(), plan.stream.images, example(plan.stream)
+    found, info = jax.eval_shape(reported, *of_plan)
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        what = aval(found) if hasattr(found, "dtype") else f"a {type(found).__name__}"
+        raise ValueError(f"probe returns {what}; it must return a dict of arrays by name.")
+    for name, values in found.items():
+        if not hasattr(values, "dtype"):
+            kind = type(values).__name__
+            raise ValueError(f"probe returns a {kind} as {name}; it must be an array.")
+    if sentence := names.taken(found, info):
+        raise ValueError(f"probe returns a dict in which {sentence}")
 
 
 def empty(plan: Plan, program: Program, probed: Mapping[str, Any]) -> Record:

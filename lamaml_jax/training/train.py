@@ -72,7 +72,8 @@ def train(
         eval_every: Incoming batches after which the tasks seen are evaluated inside each task as well.
         eval_batch: Examples that are evaluated at once.
         start: States to start from, with the axis of runs first, such as `Result.state`; None starts anew.
-        probe: What is measured as each task arrives, just before it is learnt, and kept in the record.
+        probe: What is measured as each task arrives, just before it is learnt, and kept in the record: a dict of
+            arrays by names of its own.
         on_task: Called at each `Progress`; training ends early where it returns True.
         checkpoint_dir: Folder for the state after the last task learnt, from which the same call goes on, to the same
             bits; None keeps none.
@@ -130,6 +131,8 @@ def train(
     clock = Clock() if clock is None else clock
     in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
+    if probe is not None:
+        recording.check_probe(probe, functions, planned)
     program = compile_runs(functions, planned, clock, devices=devices, in_parts=in_parts)
     state = program.start if start is None else program.load(start)
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])

@@ -59,6 +59,10 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
         {"update": lambda key, state, batch: (state, {"of": {"loss": jnp.float32(0)}})},
         "of is a dict; it must be a scalar",
     ),
+    "a name of the record's": (
+        {"update": lambda key, state, batch: (state, {"accuracy": jnp.float32(0)})},
+        "accuracy is a name that the record has already; it must be another, such as my_accuracy",
+    ),
     "no names": (
         {"update": lambda key, state, batch: (state, jnp.float32(0))},
         "its info must be a dict of scalars by name",

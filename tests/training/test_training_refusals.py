@@ -34,6 +34,11 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
     return online(model, setting)
 
 
+def probing(found: Any) -> Any:
+    """Return a probe that measures this."""
+    return lambda seed, stream, state, images, task: found
+
+
 @pytest.mark.parametrize(
     ("learner", "keywords", "message"),
     [
@@ -82,6 +87,20 @@ def positional(model: Model, setting: Any, step: float) -> Learner:
         (online, {"clock": time.time}, "clock is <.*>; it must be a Clock, such as"),
         (online, {"should_stop": True}, "should_stop is True; it must be a function of nothing"),
         (online, {"probe": 3}, "probe is 3; it must be a function of seed, stream, state"),
+        (
+            online,
+            {"probe": probing(1.0)},
+            "probe returns float32.*; it must return a dict of arrays",
+        ),
+        (online, {"probe": probing({"of": {}})}, "probe returns a dict as of; it must be an array"),
+        *(
+            (
+                online,
+                {"probe": probing({name: 1.0})},
+                f"probe returns .* {name} is a name that the record has",
+            )
+            for name in ("loss", "seeds", "diverged", "rate_mean", "inside_batches", "file")
+        ),
         (
             online,
             {"checkpoint_seconds": "a"},

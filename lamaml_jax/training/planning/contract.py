@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import checks
+from lamaml_jax.training import names
 from lamaml_jax.types import Batch, Info, Learner, Setting, State
 
 _KEEPS = "it must keep the tree, shapes and dtypes of what init returns"
@@ -72,7 +73,7 @@ def no_pair(returned: Any) -> str | None:
 
 
 def wrong_info(info: Any) -> str | None:
-    """Return in one sentence what is no scalar by name in an update's info."""
+    """Return in one sentence what is no scalar by name in an update's info, or a name that a record has already."""
     if not isinstance(info, dict) or not all(isinstance(name, str) for name in info):
         kind = type(info).__name__
         return f"update returns a {kind}; its info must be a dict of scalars by name."
@@ -81,7 +82,7 @@ def wrong_info(info: Any) -> str | None:
             return f"{name} is a {type(value).__name__}; it must be a scalar."
         if shape := jnp.shape(value):
             return f"{name} is of shape {shape}; it must be a scalar, such as the mean of that."
-    return None
+    return names.taken(info)
 
 
 def wrong_scores(scores: Any, num_inputs: int, num_classes: int) -> str | None:
