@@ -12,7 +12,7 @@ from pages import Elements, data_of
 
 from experiments import report
 from experiments.reporting import page
-from experiments.reporting.page import reading, sections
+from experiments.reporting.page import microscope, reading, sections
 from experiments.reporting.summary import comparison_table
 
 
@@ -131,6 +131,18 @@ def test_damaged_run_is_named_and_the_others_are_shown(
     ):
         assert sentence in warned and sentence in text
     assert "<h3>La-ER</h3>" in text and "<h3>Online</h3>" not in text
+
+
+def test_one_rate_for_each_layer_is_shown(copy: pathlib.Path) -> None:
+    path = copy / "la_er" / "rates.npz"  # as a learner of one's own keeps whose rates are scalars
+    np.savez(path, rates_w=np.array([0.1, 0.25, -0.5, np.nan], np.float16))
+    found = reading.read([copy / "la_er"])
+    (shown,) = microscope.look(found.runs[0])
+    (layer,) = shown.layers  # type: ignore[union-attr]
+    assert layer.size == (1, 1) and layer.explanation.startswith("1 rate: one pixel")
+    assert "mean 0.25, from 0.25 to 0.25, 0 %" in layer.alternatives[1]
+    assert layer.alternatives[3].endswith("not kept.")
+    assert not found.problems and "1 rate: one pixel" in page.build(found)
 
 
 def test_arrays_that_do_not_fit_are_damage(copy: pathlib.Path) -> None:

@@ -40,9 +40,11 @@ def arrange(rates: np.ndarray, mnist: bool) -> tuple[np.ndarray, str]:
     """Return one layer's rates as a picture, and how it is laid out; what is NaN is no rate.
 
     Args:
-        rates: Of the layer's shape; the last axis is that of its outputs.
+        rates: Of the layer's shape, the last axis that of its outputs; or one for all of it, without an axis.
         mnist: Whether a layer of 784 inputs sees MNIST's pixels.
     """
+    if not rates.ndim:
+        return rates.reshape(1, 1), "one pixel for all of the layer"
     if rates.ndim == 1:
         return _grid(rates[:, None, None], gap=0), "one pixel for each output"
     outputs = rates.shape[-1]
@@ -62,6 +64,7 @@ def arrange(rates: np.ndarray, mnist: bool) -> tuple[np.ndarray, str]:
 def _layer(name: str, rates: np.ndarray, mnist: bool) -> Layer:
     pictures = [arrange(row, mnist) for row in rates]
     planes, layout = np.stack([plane for plane, _ in pictures]), pictures[0][1]
+    shape = "×".join(map(str, rates.shape[1:]))
     known = np.abs(planes[np.isfinite(planes)])
     # A few extreme rates would leave all others pale.
     limit = float(np.quantile(known, 0.995)) if known.size else 0.0
@@ -69,7 +72,7 @@ def _layer(name: str, rates: np.ndarray, mnist: bool) -> Layer:
     height, width = planes.shape[1:]
     return Layer(
         name,
-        f"{'×'.join(map(str, rates.shape[1:]))} rates: {layout}.",
+        f"{f'{shape} rates' if shape else '1 rate'}: {layout}.",
         images,
         [_in_words(name, row, task) for task, row in enumerate(rates)],
         (width, height),

@@ -214,7 +214,7 @@ def _is_known(found: Mapping[str, Any]) -> bool:
 def _read_rates(run: Run) -> dict[str, np.ndarray]:
     rates = diagnostics.read_rates(run.folder)
     num_rows = run.results["accuracy"].shape[1]
-    if any(array.ndim < 2 or len(array) != num_rows for array in rates.values()):
+    if any(array.ndim < 1 or len(array) != num_rows for array in rates.values()):
         raise ValueError(f"{run.folder / 'rates.npz'} is of another run; remove it.")
     return rates
 
