@@ -133,6 +133,15 @@ def test_damaged_run_is_named_and_the_others_are_shown(
     assert "<h3>La-ER</h3>" in text and "<h3>Online</h3>" not in text
 
 
+def test_damaged_rates_do_not_hide_what_else_was_measured(copy: pathlib.Path) -> None:
+    (copy / "la_er" / "rates.npz").write_bytes(b"PK no rates")
+    found = reading.read([copy / "la_er"])
+    assert not found.runs[0].rates and "gradient_cosine" in found.runs[0].dynamics
+    (copy / "la_er" / "dynamics.npz").write_bytes(b"PK nothing")
+    first, second = reading.read([copy / "la_er"]).problems
+    assert "rates.npz is damaged" in first and "dynamics.npz is damaged" in second
+
+
 def test_one_rate_for_each_layer_is_shown(copy: pathlib.Path) -> None:
     path = copy / "la_er" / "rates.npz"  # as a learner of one's own keeps whose rates are scalars
     np.savez(path, rates_w=np.array([0.1, 0.25, -0.5, np.nan], np.float16))

@@ -133,17 +133,17 @@ def read(folders: Sequence[pathlib.Path]) -> Found:
     analysed: list[AnalysisFound] = []
     problems: list[str] = []
     for folder in folders:
-        try:
+        with _noting(problems):
             if (folder / _SWEEP).is_file():
                 sweeps.append(_read_sweep(folder))
             elif any((folder / mark).is_file() for mark in _MARKS[:3]):
                 runs.append(_read(folder))
-                runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
-                runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
+                with _noting(problems):
+                    runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
+                with _noting(problems):
+                    runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
             if (folder / analysis_folder.FILE).is_file():
                 analysed.append(_read_analysis(folder))
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
     found = Found(_labelled(runs) if runs else [], sweeps, problems, analysed)
     if not found.benchmarks:
         raise ValueError(f"no run can be reported. {' '.join(problems)}")
@@ -168,6 +168,15 @@ def _walk(path: pathlib.Path) -> Iterator[pathlib.Path]:
                 parts += analysis_folder.read(pathlib.Path(folder)).folders
         inside[:] = sorted(set(inside) - set(parts))
         yield pathlib.Path(folder)
+
+
+@contextlib.contextmanager
+def _noting(problems: list[str]) -> Iterator[None]:
+    """Have an error in the block be one more problem."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        problems.append(str(error))
 
 
 def _read_sweep(folder: pathlib.Path) -> SweepFound:
