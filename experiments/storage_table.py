@@ -25,7 +25,7 @@ from experiments.process import console
 from experiments.reporting import tables
 from experiments.reporting.summary import title_of
 from experiments.runs.config import Config
-from experiments.runs.making import BATCH_SIZE, make_config
+from experiments.runs.making import make_config
 from lamaml_jax import Batch, storage
 
 BENCHMARK = "mnist_rotations"
@@ -42,8 +42,8 @@ def main(argv: Sequence[str]) -> None:
 def table() -> list[list[str]]:
     """Measure each learner that has a preset; those that need task ids with a head per task."""
     rows = [["learner", "needs", "replay KB", "per parameter KB", "other KB"]]
-    labels = jnp.zeros(BATCH_SIZE, jnp.int32)
-    example = Batch(jnp.zeros((BATCH_SIZE, 784)), labels, task=labels, valid=labels == 0)
+    labels = jnp.zeros(presets.BATCH_SIZE, jnp.int32)
+    example = Batch(jnp.zeros((presets.BATCH_SIZE, 784)), labels, task=labels, valid=labels == 0)
     for name in presets.names(BENCHMARK, "single"):
         config = _config(name, "shared")
         if config.lacks_task_ids():

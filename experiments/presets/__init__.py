@@ -21,6 +21,12 @@ FURTHER_RESULTS = pathlib.Path(__file__).parent / "further_results.csv"
 PAPER_RESULTS = pathlib.Path(__file__).parent / "paper_results.csv"
 """What the paper reports."""
 
+BATCH_SIZE = 10
+"""How many examples arrive at once, unless a preset says otherwise."""
+
+EPOCHS: dict[Protocol, int] = {"single": 1, "multi": 10}
+"""How often each task is gone over, unless a preset says otherwise."""
+
 PRESETS: dict[str, dict[str, Preset]] = MNIST | SPLIT
 """By benchmark and learner."""
 
@@ -46,9 +52,10 @@ def keywords(
 
 
 def stream(benchmark: str, learner: str, protocol: Protocol) -> dict[str, Any]:
-    """Return what the preset sets of the benchmark's factory."""
+    """Return what protocol and preset set of the benchmark's factory."""
     preset = _preset(benchmark, learner)
-    return {**preset.stream, **(preset.multi_stream if protocol == "multi" else {})}
+    usual = {"batch_size": BATCH_SIZE, "epochs": EPOCHS[protocol]}
+    return {**usual, **preset.stream, **(preset.multi_stream if protocol == "multi" else {})}
 
 
 def network(benchmark: str, learner: str) -> dict[str, Any]:

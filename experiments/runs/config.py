@@ -7,6 +7,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from experiments import presets
 from experiments.presets.preset import Protocol, Semantics
 from experiments.runs import catalogue, users
 from lamaml_jax import Learner, Model, Setting, hyper, streams
@@ -170,9 +171,9 @@ class Config:
         """Return whether the stream is the paper's, but for the images at hand."""
         if self.dataset is None or self.dataset != catalogue.dataset(self.benchmark):
             return False
-        own = stream_defaults(self.benchmark)
-        free = ("interpolation", "batch_size", "epochs")
-        return all(self.stream[name] == value for name, value in own.items() if name not in free)
+        usual = presets.stream(self.benchmark, self.learner, self.protocol)
+        standard = stream_defaults(self.benchmark) | usual
+        return all(self.stream[n] == value for n, value in standard.items() if n != "interpolation")
 
     def batch_size(self) -> int:
         """Return how many examples arrive at once."""

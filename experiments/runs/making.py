@@ -11,9 +11,6 @@ from experiments.runs.config import Config, stream_defaults
 from lamaml_jax import checks, hyper
 from lamaml_jax.training import Eval
 
-BATCH_SIZE = 10
-EPOCHS = {"single": 1, "multi": 10}
-
 
 def make_config(
     *,
@@ -194,12 +191,13 @@ def _stream(
         given = _without_eval_split(given, benchmark)
     given = _given(given, own, benchmark)
     preset = presets.stream(benchmark, learner, protocol)
-    usual = {"batch_size": BATCH_SIZE, "epochs": EPOCHS[protocol]}
     dataset = catalogue.dataset(benchmark)
     if dataset is None:  # a user's own, with the length that it has
-        passes = {"epochs": EPOCHS[protocol]} if protocol == "multi" and "epochs" in own else {}
+        passes = (
+            {"epochs": presets.EPOCHS[protocol]} if protocol == "multi" and "epochs" in own else {}
+        )
         return own | passes | given
-    values = own | usual | preset | given
+    values = own | preset | given
     if "classes_per_task" in own:
         num_classes = catalogue.DATASETS[dataset].num_classes
         per_task = values["classes_per_task"]

@@ -1,6 +1,7 @@
 """The small scripts: presets that build, tables that print, measurements that count right."""
 
 import csv
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -214,3 +215,16 @@ def test_storage_is_that_in_the_pages(
     written = (tmp_path / "storage.csv").read_text()
     assert written.count("\n") == 1 + len(presets.PRESETS["mnist_rotations"])
     assert written == (ROOT / "docs" / "measured" / "storage_rotations.csv").read_text()
+
+
+def test_values_of_the_paper_are_of_its_own_batches_and_passes() -> None:
+    iid = preset("split_cifar100", "iid")
+    assert iid.is_standard_stream() and iid.stream["batch_size"] == 32
+    for usual, name, value, is_standard in (
+        (iid, "batch_size", 10, False),
+        (preset("split_cifar100", "er"), "epochs", 10, False),
+        (preset("split_cifar100", "er", protocol="multi"), "epochs", 10, True),
+        (preset("split_cifar100", "er"), "num_tasks", 3, False),
+    ):
+        changed = dataclasses.replace(usual, stream={**usual.stream, name: value})
+        assert changed.is_standard_stream() == is_standard, name
