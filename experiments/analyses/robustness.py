@@ -79,8 +79,9 @@ def grid(sweep: Sweep, size: int) -> tuple[list[str], np.ndarray]:
 def numbers(learner: str, sweep: Sweep, grid_size: int) -> dict[str, Any]:
     """Return what the paper's text claims of a learner, in percent; points where a seed diverged are left out.
 
-    Of each rate: `range` is the highest less the lowest mean RA, `range_two_orders` the same over [0.003, 0.3], `best`
-    the value of the highest, `rank_correlation` Spearman's between the rate and RA (1: RA always rises with it).
+    Of each rate: `range` is the highest less the lowest mean RA over RANGE, outside of which the preset may lie, `best`
+    the value of the highest there, `range_two_orders` as `range` over [0.003, 0.3], `rank_correlation` Spearman's
+    between all values and RA (1: RA always rises with them).
     """
     found: dict[str, Any] = {"learner": learner, "rates": {}}
     best: list[float] = []
@@ -88,12 +89,13 @@ def numbers(learner: str, sweep: Sweep, grid_size: int) -> dict[str, Any]:
         values, measured = line(sweep, i)
         at, mean = np.array(values, float), measured.mean(axis=1)
         whole = ~np.isnan(mean)
-        wide = whole & (at >= 0.003) & (at <= 0.3)
+        inside = whole & (at >= RANGE[0]) & (at <= RANGE[1])
+        wide = inside & (at >= 0.003)
         found["rates"][name] = {
             "letter": letter,
-            "range": _spread(mean[whole]),
+            "range": _spread(mean[inside]),
             "range_two_orders": _spread(mean[wide]),
-            "best": float(at[whole][mean[whole].argmax()]) if whole.any() else None,
+            "best": float(at[inside][mean[inside].argmax()]) if inside.any() else None,
             "rank_correlation": _rank_correlation(at[whole], mean[whole]),
             "diverged_at": at[~whole].tolist(),
         }

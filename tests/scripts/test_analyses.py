@@ -64,6 +64,13 @@ def test_the_numbers_of_the_text_are_read_off_the_lines_and_the_grid() -> None:
     assert found["grid"]["diverged"] == 1
 
 
+def test_preset_outside_the_papers_range_is_not_counted_in_it() -> None:
+    sweep = swept(config("la_maml", "lr_lr=0.35"), 3)
+    eta = rates.numbers("la_maml", sweep, 3)["rates"]["lr_lr"]
+    assert "0.35" in rates.line(sweep, 1)[0]
+    assert eta["range"] == pytest.approx(10 * np.log10(300)) and eta["best"] == 0.3
+
+
 def test_robustness_runs_all_points_as_one_program(
     tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
