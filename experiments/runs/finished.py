@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from absl import flags
 
-from experiments.process import backend, console
+from experiments.process import backend, console, options
 from experiments.reporting.summary import summarise
 from experiments.runs import workdirs
 from experiments.runs.config import Config
+
+_OF_DATA = ("data_dir", "packaged_mnist")
 
 
 def set_up(argv: Sequence[str]) -> None:
@@ -25,8 +28,15 @@ def config(argv: Sequence[str]) -> Config:
     """Return the configuration of the finished run that a script's one argument names.
 
     Raises:
-        ValueError: There is another number of arguments, or no finished run.
+        ValueError: There is another number of arguments, no finished run, or a flag that says how a run is made.
     """
+    given = [flag for flag in flags.FLAGS.flags_by_module_dict()[options.__name__] if flag.present]
+    for flag in given:
+        if flag.name not in _OF_DATA:
+            raise ValueError(
+                f"{flag.name} is given; a finished run is taken as it was made, and only {' or '.join(_OF_DATA)} says "
+                "where its data are."
+            )
     if len(argv) != 2:
         raise ValueError(f"{len(argv) - 1} folders are given; it must be one, of a finished run.")
     folder = console.path("run", argv[1])

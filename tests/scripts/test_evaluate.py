@@ -2,12 +2,13 @@
 
 import pathlib
 import shutil
+import types
 
 import numpy as np
 import pytest
 from running import run_script, run_train
 
-from experiments import evaluate
+from experiments import evaluate, verify
 from lamaml_jax import load
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -46,6 +47,20 @@ def test_a_scripts_run_is_loaded_in_python(run: pathlib.Path) -> None:
     assert result.plan.learner.__name__ == "la_er" and result.accuracy.shape == (2, 4, 3)
     rates = result.state.lrs["Dense_0"]["kernel"]
     assert rates.shape == (2, 784, 100) and not np.array_equal(rates[0], rates[1])
+
+
+@pytest.mark.parametrize("script", [evaluate, verify])
+@pytest.mark.parametrize(
+    "flag", ["eval_split=validation", "set=lr=1", "benchmark=x", "devices=2", "seed=0", "dry_run"]
+)
+def test_a_finished_run_takes_no_flags_of_runs(
+    script: types.ModuleType, flag: str, run: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(script, str(run), "--packaged_mnist", f"--{flag}")
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {flag.partition('=')[0]} is given; a finished run is taken")
+    assert "only data_dir or packaged_mnist" in error and len(error.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [(), ("a", "b"), ("nowhere",)])
