@@ -7,6 +7,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from lamaml_jax.training.tabulating import shown
+
 if TYPE_CHECKING:
     from lamaml_jax.training.result import Result
 
@@ -36,7 +38,7 @@ def plot_progress(result: "Result") -> Figure:
         mean, deviation = np.full((2, len(stages)), np.nan)
         if len(of_point):
             mean, deviation = seen.mean(axis=0), seen.std(axis=0)
-        label = ", ".join(f"{name} = {value:g}" for name, value in point.items())
+        label = ", ".join(f"{name} = {shown(value)}" for name, value in point.items())
         (line,) = axes.plot(stages, mean, marker="o", markersize=3, label=label)
         axes.fill_between(
             stages, mean - deviation, mean + deviation, alpha=0.2, color=line.get_color()

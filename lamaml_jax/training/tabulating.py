@@ -16,18 +16,26 @@ def tabulate(result: "Result") -> str:
     """Return a Markdown table with a row per point, and below it where training stopped early, or runs diverged."""
     of_classes = "accuracy" in result.record
     names = ("RA", "LA", "BTI") if of_classes else ("loss", "learnt", "rise")
-    swept, num_seeds = list(result.plan.runs.points[0]), len(result.plan.runs.seeds)
+    points, num_seeds = result.plan.runs.points, len(result.plan.runs.seeds)
+    swept = list(dict.fromkeys(name for point in points for name in point))
     values = result.metrics()
     rows = [[*swept, *names, "seeds"], ["---"] * (len(swept) + 4)]
-    for i, point in enumerate(result.plan.runs.points):
+    for i, point in enumerate(points):
         runs = slice(i * num_seeds, (i + 1) * num_seeds)
         whole = ~result.diverged[runs]
         cells = [_cell(values[n][runs][whole], of_classes) for n in ("ra", "la", "bti")]
         lost = ", ".join(map(str, result.seeds[runs][~whole]))
         note = f"{whole.sum()} (seed {lost} diverged)" if lost else f"{whole.sum()}"
-        rows.append([*(f"{point[name]:g}" for name in swept), *cells, note])
+        rows.append([*(shown(point.get(name)) for name in swept), *cells, note])
     table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return "\n\n".join((table, *_notes(result)))
+
+
+def shown(value: float | None) -> str:
+    """Return a point's value as text, an integer whole; a dash where a point has none."""
+    if value is None:
+        return "–"
+    return f"{value}" if isinstance(value, int) else f"{value:g}"
 
 
 def _cell(values: np.ndarray, of_classes: bool) -> str:

@@ -56,6 +56,10 @@ def probing(found: Any) -> Any:
         (la_maml, {"points": [{"glances": 2}]}, "'glances' is not a float setting of la_maml"),
         (la_maml, {"points": []}, "points is empty"),
         (la_maml, {"points": [{}], "lr_lr": [1, 2]}, "points is given; lr_lr must be one value"),
+        *(
+            (online, {"points": [{"stream_seed": seed}]}, f"stream_seed is {seed!r}; it must be an")
+            for seed in (2.7, -1, "x", None)
+        ),
         (own_method, {"step": [0.1, np.nan]}, "step is nan; it must be a finite number"),
         (positional, {}, "learner is positional.*; it must be a factory of a model and a setting"),
         (online, {"seeds": (0, 0)}, r"seeds is \[0, 0\]; it must hold one or more different"),

@@ -1,5 +1,6 @@
 """Seeds and points: which runs there are."""
 
+import dataclasses
 from typing import Any
 
 import jax.numpy as jnp
@@ -55,3 +56,27 @@ def test_runs_are_listed_point_by_point() -> None:
     assert [(point["lr"], seed) for point, seed in runs.each()] == [(1, 4), (1, 7), (2, 4), (2, 7)]
     hyper = runs.stacked().hyper
     assert hyper["lr"].tolist() == [1, 1, 2, 2] and hyper["other"].tolist() == [3] * 4
+
+
+def test_points_say_what_holds_where_they_were_silent() -> None:
+    points: list[dict[str, float]] = [{"lr": 0.3}, {"stream_seed": 1234567}, {}]
+    planned = plan(online, NETWORK, blobs(), points=points, stream_seed=5, settings={"lr": 0.1})
+    assert planned.runs.points == (
+        {"lr": 0.3, "stream_seed": 5},
+        {"lr": 0.1, "stream_seed": 1234567},
+        {"lr": 0.1, "stream_seed": 5},
+    )
+    own = plan(online, NETWORK, blobs(), points=[{"stream_seed": 3}, {"lr": 0.1}], settings={})
+    assert own.runs.points[1] == {"lr": 0.1}  # every seed draws its own
+
+
+def test_a_table_and_a_picture_have_every_setting_that_differs() -> None:
+    whole = plain()
+    points = ({"lr": 0.1}, {"lr": 0.3, "stream_seed": 1234567})
+    runs = whole.plan.runs._replace(seeds=(0,), points=points)
+    result = dataclasses.replace(whole, plan=whole.plan._replace(runs=runs))
+    assert result.table().splitlines()[0].startswith("| lr | stream_seed | RA |")
+    assert result.table().splitlines()[2].startswith("| 0.1 | – |")
+    assert result.table().splitlines()[3].startswith("| 0.3 | 1234567 |")
+    (axes,) = result.plot().axes
+    assert axes.lines[1].get_label() == "lr = 0.3, stream_seed = 1234567"

@@ -26,8 +26,12 @@ def checked_points(
     floats: Mapping[str, float],
     axes: Mapping[str, Sequence[float]],
     points: Sequence[Point] | None,
+    stream_seed: int | None,
 ) -> tuple[Point, ...]:
-    """Return the points, or the product of the axes; raise ValueError where a name or a value does not fit."""
+    """Return the points, or the product of the axes; raise ValueError where a name or a value does not fit.
+
+    Each says what holds of all that points vary; without a `stream_seed` every seed draws its own stream.
+    """
     if points is None:
         values = itertools.product(*([float(v) for v in of_axis] for of_axis in axes.values()))
         return tuple(dict(zip(axes, point, strict=True)) for point in values)
@@ -43,10 +47,19 @@ def checked_points(
                     hyper.unknown(f"float setting of {hyper.name_of(learner)}", name, known)
                 )
         hyper.check_floats(learner, {n: v for n, v in point.items() if n in floats})
+        if "stream_seed" in point:
+            check_stream_seed(point["stream_seed"])
+    holding = floats if stream_seed is None else {**floats, "stream_seed": stream_seed}
+    varied = {name: holding[name] for point in points for name in point if name in holding}
     return tuple(
-        {n: int(v) if n == "stream_seed" else float(v) for n, v in point.items()}
+        {n: int(v) if n == "stream_seed" else float(v) for n, v in {**varied, **point}.items()}
         for point in points
     )
+
+
+def check_stream_seed(seed: Any) -> None:
+    """Raise ValueError unless this is a seed."""
+    checks.integer("stream_seed", seed, 0, 2**32 - 1)
 
 
 def parted(

@@ -97,9 +97,9 @@ def plan(
         stream = stream._replace(setting=stream.setting._replace(loss=loss))
     seeds = axes.checked_seeds(seeds)
     if stream_seed is not None:
-        checks.integer("stream_seed", stream_seed, 0, 2**32 - 1)
+        axes.check_stream_seed(stream_seed)
     floats, static, swept = axes.parted(learner, settings)
-    points = axes.checked_points(learner, floats, swept, points)
+    points = axes.checked_points(learner, floats, swept, points, stream_seed)
     runs = Runs(seeds, points, floats, stream_seed)
     wanted = Plan(learner, model, stream, runs, static, stream.learnt(), ())
     needs = _needs(wanted)
