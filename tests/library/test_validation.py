@@ -105,3 +105,33 @@ def test_several_tasks_pass_where_they_are_asked_for() -> None:
 def test_a_bad_batch_gets_one_sentence(batch: Batch, sentence: str) -> None:
     with pytest.raises(ValueError, match=rf"^{re.escape(sentence)}$"):
         check_batch(SETTING, batch)
+
+
+OF_LOSS = SETTING._replace(loss=lambda outputs, y: (outputs[:, 0] - y) ** 2)
+
+
+@pytest.mark.parametrize("shape", [(10,), (10, 6), (10, 2, 3)])
+def test_targets_of_a_loss_of_ones_own_pass(shape: tuple[int, ...]) -> None:
+    y = np.linspace(-5, 5, np.prod(shape), dtype=np.float32).reshape(shape)
+    for targets in (y, y.astype(jnp.bfloat16), y.astype(int)):
+        check_batch(OF_LOSS, BATCH._replace(y=targets))
+    y[6:] = np.nan
+    check_batch(OF_LOSS, BATCH._replace(y=y, valid=np.arange(10) < 6))
+    with pytest.raises(ValueError, match=r"^y\[6\] holds nan; targets must be finite where valid"):
+        check_batch(OF_LOSS, BATCH._replace(y=y))
+
+
+@pytest.mark.parametrize(
+    ("y", "sentence"),
+    [
+        (
+            np.zeros((9, 2), np.float32),
+            "y is of shape (9, 2); it must be (10, ...), an entry for every row of x.",
+        ),
+        (np.float32(1), "y is of shape (); it must be (10, ...), an entry for every row of x."),
+        (BATCH.y > 0, "y is of dtype bool; it must be floating or integer."),
+    ],
+)
+def test_targets_that_are_none_get_one_sentence(y: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{re.escape(sentence)}$"):
+        check_batch(OF_LOSS, BATCH._replace(y=y))
