@@ -76,7 +76,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 @pytest.mark.parametrize(
-    "scripts", [["tune.py"], ["presets", "storage_table.py", "collect.py", "demo.py"]]
+    "scripts", [["tune.py"], ["presets", "storage_table.py", "collect.py"], ["demo.py"]]
 )
 def test_scripts_are_found_from_any_folder(scripts: list[str], tmp_path: pathlib.Path) -> None:
     """As `python experiments/tune.py` starts them, in one process as far as they share no flags."""
