@@ -70,16 +70,19 @@ def part_floats(
     return floats, {n: v for n, v in values.items() if n not in floats}
 
 
-def check_floats(factory: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
-    """Check those of a factory's keywords that are floats and not traced.
+def check_values(factory: Callable[..., Any], keywords: Mapping[str, Any]) -> None:
+    """Check those of a factory's keywords that are floats, and not traced, or bools.
 
     Raises:
-        ValueError: One is no finite scalar in the range that its annotation gives.
+        ValueError: A float is no finite scalar in the range that its annotation gives, or a bool is none.
     """
     kinds = _kinds(factory)
     for name, value in keywords.items():
-        if name in kinds and _range(kinds[name]) and not isinstance(value, jax.core.Tracer):
-            _check_float(name, value, kinds[name])
+        kind = kinds.get(name)
+        if _range(kind) and not isinstance(value, jax.core.Tracer):
+            _check_float(name, value, kind)
+        elif kind is not None and all(of in (bool, type(None)) for of in _union(kind)):
+            _check_bool(name, value, kind)
 
 
 def name_of(factory: Callable[..., Any]) -> str:
@@ -118,6 +121,14 @@ def _check_float(name: str, value: Any, kind: Any) -> None:
         raise ValueError(f"{name} is {value!r}; it must be {allowed.text}.")
     if not math.isfinite(value) or not allowed.contains(float(value)):
         raise ValueError(f"{name} is {value}; it must be {allowed.text}.")
+
+
+def _check_bool(name: str, value: Any, kind: Any) -> None:
+    """Raise ValueError unless `value` is a bool of Python's or numpy's, or None if allowed."""
+    if value is None and type(None) in _union(kind):
+        return
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} is {value!r}; it must be True or False.")
 
 
 def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pytest
+from helpers import MODEL, SETTING
 
 from lamaml_jax import c_maml, er, hyper, la_maml, online
 from lamaml_jax.types import NonNegative, Positive
@@ -138,3 +140,16 @@ def test_an_unknown_keyword_gets_the_nearest_name() -> None:
         hyper.part_floats(method, {"raet": 0.1})
     with pytest.raises(ValueError, match="'draw' is not a setting of method"):
         hyper.part_floats(method, {"draw": None})
+
+
+@pytest.mark.parametrize("value", ["false", 0, None, 1.0])
+def test_what_is_no_bool_gets_one_sentence(value: Any) -> None:
+    """Such as a setting from a file, where "false" would mean True."""
+    with pytest.raises(
+        ValueError, match=f"^replacement is {value!r}; it must be True or False\\.$"
+    ):
+        er(MODEL, SETTING, replacement=value)
+
+
+def test_bools_of_numpy_are_bools() -> None:
+    er(MODEL, SETTING, replacement=np.bool_(False))  # type: ignore[arg-type]

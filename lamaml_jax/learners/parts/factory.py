@@ -1,4 +1,4 @@
-"""What every learner's factory does besides its method: check floats, and keep padding out of the learner.
+"""What every learner's factory does besides its method: check floats and bools, and keep padding out of the learner.
 
 Dimensions: B batch.
 """
@@ -20,13 +20,13 @@ _P = ParamSpec("_P")
 def learner_factory(factory: Callable[_P, Learner]) -> Callable[_P, Learner]:
     """Wrap `factory(model, setting, *, ...) -> Learner` so that all learners keep these promises.
 
-    Floats that are not traced are checked against the ranges of their annotations. Batches may be numpy arrays, and
-    what stands in their padding is replaced before the method sees it, as 0 times NaN would be NaN.
+    Floats that are not traced are checked against the ranges of their annotations, and bools are bools. Batches may be
+    numpy arrays, and what stands in their padding is replaced before the method sees it, as 0 times NaN would be NaN.
     """
 
     @functools.wraps(factory)
     def checked(*args: _P.args, **kwargs: _P.kwargs) -> Learner:
-        hyper.check_floats(factory, kwargs)
+        hyper.check_values(factory, kwargs)
         learner = factory(*args, **kwargs)
         # What is none is for the caller to refuse.
         return _sealed(learner) if isinstance(learner, Learner) else learner

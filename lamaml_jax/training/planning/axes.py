@@ -46,7 +46,7 @@ def checked_points(
                 raise ValueError(
                     hyper.unknown(f"float setting of {hyper.name_of(learner)}", name, known)
                 )
-        hyper.check_floats(learner, {n: v for n, v in point.items() if n in floats})
+        hyper.check_values(learner, {n: v for n, v in point.items() if n in floats})
         if "stream_seed" in point:
             check_stream_seed(point["stream_seed"])
     holding = floats if stream_seed is None else {**floats, "stream_seed": stream_seed}
@@ -92,7 +92,7 @@ def parted(
     floats, static = hyper.part_floats(learner, one)
     for axis, values in swept.items():
         for value in values:
-            hyper.check_floats(learner, {axis: value})
+            hyper.check_values(learner, {axis: value})
     others = {n: v for n, v in settings.items() if n not in known}
     return {n: float(v) for n, v in floats.items()}, {**static, **others}, swept
 
