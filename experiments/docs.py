@@ -6,6 +6,7 @@ Run it after `python -m experiments.collect`. What stands between a table's two 
 `reporting/documents.py`) is replaced; prose stays as it is.
 """
 
+import argparse
 import pathlib
 import sys
 
@@ -23,8 +24,13 @@ from lamaml_jax.files import write_whole
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Write the tables, and print which files have changed."""
+    argparse.ArgumentParser(
+        "experiments.docs",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    ).parse_args(arguments)
     for path in pages():
         text = path.read_text(encoding="utf-8")
         try:
@@ -45,4 +51,4 @@ def pages() -> list[pathlib.Path]:
 if __name__ == "__main__":
     console.prepare()
     with console.plain_errors():
-        main()
+        main(sys.argv[1:])

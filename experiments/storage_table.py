@@ -5,9 +5,9 @@
 Also writes it to FILE as CSV.
 """
 
+import argparse
 import pathlib
 import sys
-from collections.abc import Sequence
 
 sys.path.insert(
     0, str(pathlib.Path(__file__).parents[1])
@@ -31,12 +31,19 @@ from lamaml_jax import Batch, storage
 BENCHMARK = "mnist_rotations"
 
 
-def main(argv: Sequence[str]) -> None:
-    """Print the table, and write it where `argv` says."""
+def main(arguments: list[str]) -> None:
+    """Print the table, and write it where the arguments say."""
+    parser = argparse.ArgumentParser(
+        "experiments.storage_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("FILE", nargs="?", help="where to write it as CSV")
+    path = parser.parse_args(arguments).FILE
     found = table()
     print(tables.markdown(found))
-    for text in argv:
-        tables.write(console.path("file", text), found)
+    if path is not None:
+        tables.write(console.path("FILE", path), found)
 
 
 def table() -> list[list[str]]:

@@ -6,13 +6,14 @@ import json
 import pathlib
 import subprocess
 import sys
+import types
 from typing import Any
 
 import pytest
 from running import quick_environment
 
 from benchmarks import measure
-from experiments import presets, storage_table
+from experiments import docs, presets, storage_table
 from experiments.presets import __main__ as listing
 from experiments.presets import grids
 from experiments.runs.config import Config
@@ -205,6 +206,25 @@ def test_throughput_prints_a_table_and_writes_it_as_json(tmp_path: pathlib.Path)
         per_update = {"online": 10, "icarl": 1}[case["learner"]]
         seconds = case["us_per_example_gradient"] * gradients / per_update / 1e6
         assert seconds * median == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("argument", "status"), [("--help", 0), ("--nonsense", 2)])
+@pytest.mark.parametrize("script", [docs, storage_table])
+def test_nothing_is_written_on_a_flag(
+    script: types.ModuleType,
+    argument: str,
+    status: int,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(docs, "pages", lambda: pytest.fail("the pages are written"))
+    with pytest.raises(SystemExit) as ended:
+        script.main([argument])
+    printed = capsys.readouterr()
+    assert ended.value.code == status and "usage: experiments." in printed.out + printed.err
+    assert not list(tmp_path.iterdir())
 
 
 def test_storage_is_that_in_the_pages(
