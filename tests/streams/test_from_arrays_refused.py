@@ -139,6 +139,14 @@ def test_labels_that_count_over_all_tasks_are_no_heads_of_their_own() -> None:
         from_arrays(floats, floats, heads="per_task")
 
 
+def test_a_target_that_float32_cannot_hold_is_named() -> None:
+    targets = np.array([1.0, 2.0, 1e300, 3.0])
+    with pytest.raises(
+        ValueError, match=r"a target has 1e\+300 at \[2\], which float32 cannot hold"
+    ):
+        from_arrays([(X, targets)], [(X, targets)])
+
+
 IMAGES = [(np.zeros((4, 2, 2), np.uint8), Y)]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lamaml_jax import checks
 from lamaml_jax.streams.benchmark import Heads
-from lamaml_jax.streams.parts.own_data import Pair, is_classes, stored_dtype
+from lamaml_jax.streams.parts.own_data import Pair, is_classes, stored, stored_dtype
 
 _MOST_CLASSES = 1_000_000
 
@@ -70,11 +70,15 @@ def outputs_of(
 def joined_labels(
     train: Sequence[Pair | None], test: Sequence[Pair], offsets: Sequence[int]
 ) -> np.ndarray:
-    """Return the labels of all training and then all test examples `[I]`, or targets `[I, ...]`."""
+    """Return the labels of all training and then all test examples `[I]`, or targets `[I, ...]`.
+
+    Raises:
+        ValueError: A target is too large for the type in which it is held.
+    """
     is_class = is_classes(test[0][1])
     dtype = np.dtype(np.int32) if is_class else stored_dtype(test[0][1])
     parts = [
-        task[1].astype(dtype) + (np.int32(offset) if is_class else 0)
+        task[1].astype(dtype) + np.int32(offset) if is_class else stored("a target", task[1], dtype)
         for tasks in (train, test)
         for task, offset in zip(tasks, offsets, strict=True)
         if task is not None
