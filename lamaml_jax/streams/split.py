@@ -64,7 +64,7 @@ def split_cifar100(
         epochs: Passes over each task.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of its range, or images have other channels than the dataset.
     """
     return _split_classes(
         dataset,
@@ -105,7 +105,7 @@ def split_tiny_imagenet(
         epochs: See `split_cifar100`.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of its range, or images have other channels than the dataset.
     """
     return _split_classes(
         dataset,
@@ -185,6 +185,7 @@ def _split_classes(
     checks.choice("eval_split", eval_split, EvalSplit)
     checks.integer("batch_size", batch_size, 1)
     checks.integer("epochs", epochs, 1)
+    _check_channels(dataset, normalisation)
     train, test = _rows_by_class(dataset)
     num_classes = len(train)
     checks.divisor("classes_per_task", classes_per_task, num_classes, "the number of classes")
@@ -228,6 +229,15 @@ def _split_classes(
     images = all_images(dataset)
     inputs = normalised_inputs(normalisation, brightness=brightness, augmentation=augmentation)
     return Benchmark(setting, images, make_stream, inputs)
+
+
+def _check_channels(dataset: ImageDataset, normalisation: Normalisation) -> None:
+    shape, channels = dataset.train_images.shape[1:], len(normalisation.mean)
+    if shape[-1] != channels:
+        raise ValueError(
+            f"dataset is {dataset.name}, with images of shape {shape}; they must have {channels} channels, each with "
+            "its mean and deviation: streams.from_dataset(dataset, 'split') takes those of any images."
+        )
 
 
 def _rows_by_class(dataset: ImageDataset) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,14 @@ from split_noise import NUM_CLASSES, TEST, TRAIN, noise
 
 from lamaml_jax import parallel
 from lamaml_jax.datasets import ImageDataset
-from lamaml_jax.streams import Benchmark, Examples, Stream, split_cifar100, split_tiny_imagenet
+from lamaml_jax.streams import (
+    Benchmark,
+    Examples,
+    Stream,
+    from_dataset,
+    split_cifar100,
+    split_tiny_imagenet,
+)
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -265,3 +272,13 @@ def test_all_cpu_devices_use_the_same_memory_for_the_images(make: Any) -> None:
     assert len(placed.addressable_shards) == jax.device_count()
     for shard in placed.addressable_shards:
         assert shard.data.unsafe_buffer_pointer() == images.ctypes.data
+
+
+@every_benchmark
+def test_grey_images_are_not_taken_for_coloured_ones(make: Any) -> None:
+    grey = noise()._replace(
+        train_images=noise().train_images[..., :1], test_images=noise().test_images[..., :1]
+    )
+    with pytest.raises(ValueError, match=r"^dataset is .* \(.*, 1\); they must have 3 channels"):
+        make(grey)
+    assert from_dataset(grey, "split").images.shape[-1] == 1
