@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> int:
         if workdirs.read_summary(folder) is None:
             raise ValueError(f"{folder} holds a run that is not finished.")
     parts = {
-        "configuration": differences.of_descriptions(first, second, ("settings", "numerics")),
+        "configuration": differences.of_descriptions(
+            first, second, ("settings", "files", "numerics")
+        ),
         "environment": differences.of_descriptions(first, second, ("versions", "device", "flags")),
         "data": differences.of_data(first, second),
         "results": differences.of_results(*map(workdirs.read_results, folders)),

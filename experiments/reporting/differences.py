@@ -42,7 +42,7 @@ def of_descriptions(
         pair
         for part in parts
         for pair in identity.differing(
-            first.get(part), second.get(part), "" if part == "settings" else part
+            first.get(part, {}), second.get(part, {}), "" if part == "settings" else part
         )
     ]
     return [f"{name}: {ours} | {theirs}" for name, ours, theirs in pairs]

@@ -152,6 +152,26 @@ def test_bad_input_is_one_sentence(
     assert output.err.startswith("error: ") and expected in output.err
 
 
+def test_changed_files_of_a_users_are_another_configuration(
+    runs: tuple[pathlib.Path, pathlib.Path],
+    tmp_path: pathlib.Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folders = tmp_path / "a", tmp_path / "b"
+    for folder, digest in zip(folders, ("0", "1"), strict=True):
+        shutil.copytree(runs[0], folder)
+        found = json.loads((folder / "config.json").read_text())
+        found["files"] = {"own.py:method": digest}
+        (folder / "config.json").write_text(json.dumps(found))
+    assert status(*folders) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [
+        "configuration: differs",
+        "  files.own.py:method: 0 | 1",
+        "environment: the same",
+    ]
+
+
 def test_images_from_elsewhere_are_the_same_data(runs: tuple[pathlib.Path, pathlib.Path]) -> None:
     found = json.loads((runs[0] / "config.json").read_text())
     moved = {**found, "data": {**found["data"], "source": "elsewhere"}}
