@@ -19,11 +19,8 @@ from lamaml_jax import checkpoint, training
 from lamaml_jax.checkpoint import Place
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.files import write_whole
-from lamaml_jax.training.recording import Record
+from lamaml_jax.training.recording import OF_ALL, Record
 from lamaml_jax.training.saving import CHECKPOINTS, DESCRIPTION, read_arrays
-
-_OF_ALL = ("layer_names", "inside_batches")
-"""What does not begin with the axis of runs."""
 
 _ENVIRONMENT = ("versions", "device", "flags", "numerics")
 
@@ -52,7 +49,7 @@ def merge(
     }
     records = [workdirs.read_results(part.folder) for part in parts]
     record: Record = {
-        name: first if name in _OF_ALL else np.concatenate([of[name] for of in records])
+        name: first if name in OF_ALL else np.concatenate([of[name] for of in records])
         for name, first in records[0].items()
     }
     infos, done = _learnt(parts)
@@ -124,7 +121,7 @@ def _joined(arrays: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]
         of_units = [of[name] for of in arrays]
         if name.startswith("['clock']"):
             joined[name] = np.sum(of_units)
-        elif any(name == f"['record']['{shared}']" for shared in _OF_ALL):
+        elif any(name == f"['record']['{shared}']" for shared in OF_ALL):
             joined[name] = first
         else:
             joined[name] = np.concatenate(of_units)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from experiments.runs import identity
+from lamaml_jax.training.recording import OF_ALL
 
 _AFTER = ("accuracy", "rate_mean", "rate_share_nonpositive")
 """Arrays `[S, T + 1, ...]` of what is measured after t tasks; other numbers `[S, T, ...]` are of a task's training."""
@@ -70,7 +71,7 @@ def of_results(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
         if name == "seeds" or name not in second:
             continue
         a, b = first[name], second[name]
-        if name == "layer_names":
+        if name in OF_ALL:
             lines += [] if np.array_equal(a, b) else [f"{name}: {_listed(a)} | {_listed(b)}"]
             continue
         if a.ndim != b.ndim or a.shape[1:] != b.shape[1:]:

@@ -30,6 +30,9 @@ from lamaml_jax.types import Batch, Info, State
 
 Record: TypeAlias = dict[str, np.ndarray]
 
+OF_ALL = ("layer_names", "inside_batches")
+"""What of a finished record is the same for all runs, and does not begin with their axis."""
+
 
 def evaluated(plan: Plan) -> str:
     """Return the name of the evaluations."""

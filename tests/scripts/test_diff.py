@@ -120,6 +120,19 @@ def test_what_one_run_has_alone_is_counted() -> None:
     assert differences.of_results(sparse, sparse) == []
 
 
+@pytest.mark.parametrize("num_evaluations", [1, 5])  # fewer and more than seeds
+def test_evaluations_inside_tasks_are_at_the_same_batches_for_all_seeds(
+    num_evaluations: int,
+) -> None:
+    first = {**results(), "inside_batches": np.arange(1, 1 + num_evaluations)}
+    assert differences.of_results(first, first) == []
+    second = {**first, "inside_batches": first["inside_batches"].copy()}
+    second["inside_batches"][-1] = 9
+    *same, last = map(str, first["inside_batches"])
+    expected = f"inside_batches: {' '.join([*same, last])} | {' '.join([*same, '9'])}"
+    assert differences.of_results(first, second) == [expected]
+
+
 def test_points_of_a_sweep_are_compared_one_by_one() -> None:
     first = results([0, 1, 0, 1])
     second = {name: array.copy() for name, array in first.items()}
