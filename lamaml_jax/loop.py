@@ -255,4 +255,5 @@ def _task_keys(seed: Seed, task: jax.Array) -> jax.Array:
 
 
 def _all_finite(tree: chex.ArrayTree) -> jax.Array:
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
+    leaves = jax.tree.leaves(tree)
+    return jnp.all(jnp.stack([jnp.asarray(True), *(jnp.isfinite(leaf).all() for leaf in leaves)]))

@@ -150,7 +150,8 @@ class Learner(NamedTuple):
 
     Attributes:
         init: `init(key, example) -> state`; `example` is an incoming `Batch` and only its shapes matter. Shapes
-            and dtypes of the state are fixed from here on.
+            and dtypes of the state are fixed from here on, and its numbers are finite: one that is NaN or infinite
+            says that the run has diverged.
         update: `update(key, state, batch) -> (state, info)`: all that the method does with one incoming batch,
             its glances, replay and memory included.
         predict: `predict(state, x, task, key=None) -> scores [B, C]`.

@@ -27,9 +27,9 @@ def check_learner(
     3. What tracing shows: update and end_task keep the state's tree, shapes and dtypes, in double precision and under
        `jax.lax.scan` as well; infos are scalars, scores are [B, C]; floats may be traced; batches may be numpy's; no
        key is used twice.
-    4. What training shows: no call traces anew; the same key gives the same bits and another one other weights; no
-       buffer is twice in a state; padding changes nothing, whatever stands in it; tasks may come in any order and come
-       back; other heads' scores are minus infinity; runs may be mapped by `jax.vmap`.
+    4. What training shows: no call traces anew; the same key gives the same bits and another one other weights; a first
+       state is finite, and no buffer is twice in it; padding changes nothing, whatever stands in it; tasks may come in
+       any order and come back; other heads' scores are minus infinity; runs may be mapped by `jax.vmap`.
 
     Args:
         factory: `factory(model, setting, *, ...) -> Learner`, decorated with `learner_factory`.

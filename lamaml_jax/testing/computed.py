@@ -36,8 +36,12 @@ def buffers(trial: Trial) -> Iterator[str]:
 
 
 def initial_state(trial: Trial) -> Iterator[str]:
-    """Initial weights are drawn from the key, and the example counts by its shapes."""
+    """Initial weights are drawn from the key and finite, and the example counts by its shapes."""
     start = _start(trial)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(start):
+        if not np.isfinite(leaf).all():
+            where = f"state{jax.tree_util.keystr(path)}"
+            yield f"init gives {where} a number that is not finite, which says that the run has diverged."
     if not differs(trial.init(jax.random.key(1), make_batch(0)), start):
         yield "init gives the same state for two keys; initial weights must be drawn from its key."
     other = make_batch(1, task=2, valid=jnp.zeros(BATCH_SIZE, bool))

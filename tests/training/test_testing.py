@@ -172,6 +172,14 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
         "initial state",
         "the same state for two keys",
     ),
+    "a lowest loss that begins at infinity": (
+        changed(
+            lambda key, params: (params, jnp.float32(jnp.inf)),
+            lambda note, batch: (1, jnp.where(batch.valid.any(), 1.0, note)),
+        ),
+        "initial state",
+        r"init gives state\.note a number that is not finite, which says that the run has diverged",
+    ),
     "tasks in order only": (
         changed(
             update=lambda note, batch: (

@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from blobs import NETWORK, blobs
 
@@ -123,6 +124,18 @@ def test_numbers_of_python_may_be_in_state_and_info() -> None:
 
     result = train(mine, NETWORK, blobs())
     assert result.state["seen"] == sum(map(blobs().num_batches, range(blobs().setting.num_tasks)))
+
+
+def test_a_method_that_keeps_nothing_is_trained() -> None:
+    @learner_factory
+    def chance(model: Model, setting: Setting) -> Learner:
+        def predict(state: Any, x: Any, task: Any, key: Any = None) -> jax.Array:
+            return jnp.zeros((len(x), setting.num_classes))
+
+        return Learner(lambda key, example: (), lambda key, state, batch: (state, {}), predict)
+
+    result = train(chance, NETWORK, blobs())
+    assert not result.diverged.any() and np.isfinite(result.accuracy).all()
 
 
 def test_what_is_wrong_with_the_model_is_not_the_methods_fault() -> None:
