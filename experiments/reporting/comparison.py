@@ -4,7 +4,7 @@ Dimensions: S seeds, T tasks.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -57,7 +57,8 @@ def plot_comparison(
 def plot_curves(accuracies: Mapping[str, np.ndarray]) -> Figure:
     """Draw the first panel of `plot_comparison` alone, narrow."""
     figure, (ax,) = drawing.subplots("", narrow=True)
-    figure.set_figheight(3.3 + 0.2 * math.ceil(len(accuracies) / 2))  # the legend has two columns
+    rows = math.ceil(_lines(accuracies) / 2)  # the legend has two columns
+    figure.set_figheight(3.3 + 0.2 * rows)
     _draw_curves(ax, accuracies)
     ax.set_ylabel("mean accuracy, tasks seen so far (%)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
@@ -71,11 +72,14 @@ def plot_ends(
 ) -> Figure:
     """Draw the bars of `plot_comparison` alone, narrow."""
     figure, axes = drawing.subplots("", panels=2, narrow=True)
-    lines = sum(1 + label.count("\n") for label in accuracies)
-    figure.set_figheight(1.6 + 0.4 * lines + 0.1 * len(accuracies))
+    figure.set_figheight(1.6 + 0.4 * _lines(accuracies) + 0.1 * len(accuracies))
     if _draw_ends(axes, accuracies, paper, paper_bti):
         figure.legend([_paper_handle()], [_PAPER_LABEL], loc="outside lower center", frameon=False)
     return figure
+
+
+def _lines(labels: Iterable[str]) -> int:
+    return sum(1 + label.count("\n") for label in labels)
 
 
 def _draw_curves(ax: Axes, accuracies: Mapping[str, np.ndarray]) -> None:

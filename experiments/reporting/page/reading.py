@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from experiments.analyses import folder as analysis_folder
 from experiments.analyses import reading as analyses
 from experiments.analyses.folder import About, Part
 from experiments.cluster import units
+from experiments.reporting.page.labels import labelled
 from experiments.reporting.page.run import Run
 from experiments.reporting.page.wholeness import is_whole
 from experiments.reporting.summary import TITLES, title_of
@@ -144,7 +144,8 @@ def read(folders: Sequence[pathlib.Path]) -> Found:
                     runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
             if (folder / analysis_folder.FILE).is_file():
                 analysed.append(_read_analysis(folder))
-    found = Found(_labelled(runs) if runs else [], sweeps, problems, analysed)
+    runs.sort(key=lambda run: _place(run.summary["learner"]))
+    found = Found(labelled(runs) if runs else [], sweeps, problems, analysed)
     if not found.benchmarks:
         raise ValueError(f"no run can be reported. {' '.join(problems)}")
     if len(found.benchmarks) > 1:
@@ -242,16 +243,3 @@ def _place(learner: str) -> tuple[int, str]:
     """Return where a learner stands among others: users' own come last."""
     order = list(TITLES)
     return order.index(learner) if learner in order else len(order), learner
-
-
-def _labelled(runs: list[Run]) -> list[Run]:
-    """Return the runs by learner, with their folders in the labels of those that would be called the same."""
-    runs = sorted(runs, key=lambda run: _place(run.summary["learner"]))
-    count = Counter(run.label for run in runs)
-    root = pathlib.Path(os.path.commonpath([run.folder.resolve() for run in runs]))
-    return [
-        run
-        if count[run.label] == 1
-        else run._replace(label=f"{run.label} ({run.folder.resolve().relative_to(root)})")
-        for run in runs
-    ]

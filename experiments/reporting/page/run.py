@@ -38,6 +38,11 @@ class Run(NamedTuple):
         return self.description["settings"]
 
     @property
+    def split(self) -> str:
+        """What its accuracies are on: "test" or "validation" data."""
+        return self.settings["stream"].get("eval_split", "test")
+
+    @property
     def accuracy(self) -> np.ndarray:
         """Fractions `[S, T + 1, T]` of the seeds that did not diverge; S may be 0."""
         return self.results["accuracy"][~self.results["diverged"]]

@@ -6,6 +6,7 @@ builder in SECTIONS; it need not know of HTML.
 Dimensions: S seeds, T tasks, L layers.
 """
 
+import textwrap
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -85,8 +86,7 @@ def curves(found: Found) -> Section | None:
     if not shown:
         return None
     accuracies = {_in_figure(run.label): run.accuracy for run in shown}
-    in_lines = {label.replace(" (", "\n("): accuracy for label, accuracy in accuracies.items()}
-    paper = dict(zip(in_lines, (paper_values(run.summary) for run in shown), strict=True))
+    paper = dict(zip(accuracies, (paper_values(run.summary) for run in shown), strict=True))
     ra, bti = (
         {label: values[name] for label, values in paper.items() if name in values}
         for name in ("ra_mean", "bti_mean")
@@ -111,7 +111,7 @@ def curves(found: Found) -> Section | None:
     )
     diamond = ", a diamond for the paper's value" if ra or bti else ""
     ends = picture(
-        comparison.plot_ends(in_lines, ra, bti),
+        comparison.plot_ends(accuracies, ra, bti),
         "ends",
         "RA and BTI at the end",
         f"A bar for each learner with its spread over seeds{diamond}; the numbers are those of the table of results.",
@@ -171,6 +171,8 @@ _BESIDE = {
     "bti": ("paper's BTI", "difference of BTI"),
 }
 """The columns beside ours, which are not there where the paper has no value for any run."""
+
+_WIDTH = 26  # letters, of which a picture has room for two columns
 
 
 def _result(run: Run) -> list[Cell]:
@@ -273,5 +275,7 @@ def _command(run: Run) -> str:
 
 
 def _in_figure(label: str) -> str:
-    """Return a label that matplotlib does not read as a formula."""
-    return label.replace("$", r"\$")
+    """Return a label in short lines, which matplotlib does not read as a formula."""
+    wrapper = textwrap.TextWrapper(_WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines = label.replace("$", r"\$").replace(" (", "\n(").splitlines()
+    return "\n".join(map(wrapper.fill, lines))
