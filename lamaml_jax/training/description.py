@@ -1,13 +1,11 @@
 """What learner.json says of runs: enough to tell them apart, and to make them again with what a file cannot hold."""
 
-import hashlib
-import re
+import functools
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import chex
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from lamaml_jax import hyper, networks
@@ -15,6 +13,7 @@ from lamaml_jax.learners import LEARNERS
 from lamaml_jax.streams import Benchmark, Stream
 from lamaml_jax.streams.benchmark import Inputs
 from lamaml_jax.streams.parts.inputs import PLAIN_INPUTS
+from lamaml_jax.training import fingerprints
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.planning.fitting import (
     batch_of_shapes,
@@ -31,6 +30,8 @@ NAMES = (
     *("seeds", "points", "floats", "stream_seed", "learnt", "rows", "is_sequence", "inside"),
 )
 """What is in every description."""
+OWN = "own_learner"
+"""Whether the learner is not this package's, whatever its name."""
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def describe(plan: Plan) -> dict[str, Any]:
     described = {
         "format": FORMAT,
         "learner": hyper.name_of(plan.learner),
+        OWN: _is_own(plan.learner),
         "settings": {n: v for n, v in plan.static.items() if n not in functions},
         "functions": functions,
         "network": plan.model.source,
@@ -50,7 +52,7 @@ def describe(plan: Plan) -> dict[str, Any]:
             "loss": setting.loss is not None,
         },
         "inputs": _inputs(stream),
-        **_fingerprints(plan, shapes),
+        **fingerprints.of_given(plan, shapes),
         "example": {
             n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
         },
@@ -113,7 +115,8 @@ def _functions(
 ) -> tuple[Factory, Model, Loss | None, Benchmark | None]:
     """Return learner, model, loss and stream, as given or found; raise ValueError where something must be given."""
     name, source = found["learner"], found["network"]
-    learner, model = given.get("learner", LEARNERS.get(name)), given.get("model")
+    learner = given.get("learner", None if found.get(OWN) else LEARNERS.get(name))
+    model = given.get("model")
     if model is None and source is not None:
         arguments = {n: v for n, v in source.items() if n != "name"}
         model = getattr(networks, source["name"])(**arguments)
@@ -135,39 +138,13 @@ def _functions(
     return learner, model, loss, stream  # type: ignore[return-value]
 
 
-def _fingerprints(plan: Plan, shapes: Batch) -> dict[str, str]:
-    """Return what tells apart data, transforms, networks and losses that look alike, as SHA-256 by name."""
-    stream, loss = plan.stream, plan.stream.setting.loss
-    drawn = jax.jit(stream.make_stream)(jax.random.key(0))
-    rows = drawn.train.image[0, :4] if drawn.train.image.shape[1] else drawn.test.image[0, :4]
-    transform = jax.tree.map(lambda a: a[0], drawn.transform)
-    few = jnp.asarray(stream.images[np.asarray(rows)]), jnp.arange(len(rows)), transform
-    seen = stream.inputs.evaluation(*few), stream.inputs.training(jax.random.key(0), *few)
-    found: dict[str, Any] = {
-        "data": [stream.images, drawn],
-        "transforms": seen,
-        "network": _program(plan.model, shapes.x),
-    }
-    if loss is not None:
-        label = drawn.train.label[0, : len(rows)]
-        outputs = jnp.arange(len(rows) * stream.setting.num_classes) / 7
-        found["loss"] = loss(outputs.reshape(len(rows), -1).astype(jnp.float32), label)
-    return {f"sha256_{name}": digest(value) for name, value in found.items()}
-
-
-def _program(model: Model, x: Any) -> str:
-    """Return a network's computation as text."""
-    params = jax.eval_shape(model.init, jax.random.key(0), x)
-    return re.sub(r"0x[0-9a-f]+", "", str(jax.make_jaxpr(model.apply)(params, x)))
-
-
-def digest(value: Any) -> str:
-    """Return the SHA-256 of a text, or of a tree's arrays with their types and shapes."""
-    found = hashlib.sha256(value.encode() if isinstance(value, str) else b"")
-    for leaf in [] if isinstance(value, str) else map(np.asarray, jax.tree.leaves(value)):
-        found.update(f"{leaf.dtype} {leaf.shape} ".encode())
-        found.update(np.ascontiguousarray(leaf).reshape(-1).view(np.uint8).data)
-    return found.hexdigest()
+def _is_own(learner: Factory) -> bool:
+    """Return whether it takes more than its name and what is in "settings" to make a learner."""
+    made_from, bound = learner, {}
+    if isinstance(learner, functools.partial):
+        made_from, bound = learner.func, learner.keywords
+    is_known = LEARNERS.get(hyper.name_of(learner)) is made_from
+    return not (is_known and set(bound) <= hyper.names(learner))
 
 
 def _inputs(stream: Benchmark) -> dict[str, Any]:

@@ -9,19 +9,24 @@ import itertools
 import json
 import pathlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from lamaml_jax import checkpoint
 from lamaml_jax.files import read_npz, write_whole
-from lamaml_jax.training import description
+from lamaml_jax.training import description, fingerprints
 from lamaml_jax.training.planning import Plan, state_shapes
+from lamaml_jax.training.planning.fitting import example
 from lamaml_jax.types import State
 
 DESCRIPTION, STATE, RESULTS = "learner.json", "learner.npz", "results.npz"
 CHECKPOINTS = "state"
 """The folder of checkpoints in a script's work directory."""
+METHOD, PROBE = "sha256_learner", "sha256_probe"
+"""Fingerprints of what is a function; that of no probe is None."""
+_LATER = (description.OWN, METHOD, PROBE)
+"""What descriptions lack that were written before it was in them."""
 
 
 def save(
@@ -30,7 +35,7 @@ def save(
     """Write a result's files, each whole or not at all; see `Result.save`."""
     if not len(plan.stream.images):
         raise ValueError("stream is not given; load the result with its stream to save it again.")
-    described = description.describe(plan)
+    described = _described(plan)
     text = _text(described)
     # One that is there agrees, and may say how its checkpoints are evaluated as well.
     if is_described := (directory / DESCRIPTION).exists():
@@ -54,7 +59,7 @@ def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) ->
     Raises:
         ValueError: It is of others, or damaged.
     """
-    path, wanted = directory / DESCRIPTION, _described(plan, evaluation)
+    path, wanted = directory / DESCRIPTION, {**_described(plan), **evaluation}
     text = _text(wanted)
     if path.exists():
         _refuse_others(path, wanted, "checkpoint_dir")
@@ -64,12 +69,16 @@ def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) ->
 
 
 def is_claimed(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> bool:
-    """Return whether learner.json in a folder of checkpoints is what `claim` writes there."""
+    """Return whether learner.json in a folder of checkpoints is what `claim` writes there, whatever the code.
+
+    Another learner's or probe's code is no damage, and left to `claim` to refuse.
+    """
     try:
         found = _read_description(directory / DESCRIPTION)
     except ValueError:
         return False
-    return found == json.loads(_text(_described(plan, evaluation)))
+    wanted = json.loads(_text({**description.describe(plan), **evaluation}))
+    return not set(_differing(wanted, found)) - set(_LATER)
 
 
 def load(
@@ -106,14 +115,34 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str) -> None:
     found, wanted = _read_description(path), json.loads(_text(wanted))
-    names = {**wanted, **found} if argument == "checkpoint_dir" else wanted
-    if differing := [n for n in names if wanted.get(n) != found.get(n)]:
+    if argument != "checkpoint_dir":
+        found = {n: v for n, v in found.items() if n in wanted}
+    differing = _differing(wanted, found)
+    if differing == [PROBE]:
+        _refuse_another_probe(path, wanted.get(PROBE), found[PROBE])
+    if differing:
         inside = [_inside(n, wanted.get(n), found.get(n)) for n in differing]
         named = dict.fromkeys(itertools.chain(*inside))
         raise ValueError(
             f"{argument} is {str(path.parent)!r}, whose runs differ in {', '.join(named)}; it must be a new folder, or "
             "one of the same runs."
         )
+
+
+def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """Return the names of what differs; the learner's code only where nothing else does that it may show."""
+    uncompared = {description.OWN, *(n for n in _LATER if n not in found)}
+    names = [n for n in {**wanted, **found} if n not in uncompared]
+    differing = [n for n in names if wanted.get(n) != found.get(n)]
+    return [n for n in differing if n != METHOD] or differing
+
+
+def _refuse_another_probe(path: pathlib.Path, wanted: str | None, found: str | None) -> NoReturn:
+    begun = "without one" if found is None else "with one" if wanted is None else "with another"
+    raise ValueError(
+        f"probe is {'not given' if wanted is None else 'given'}; checkpoint_dir {str(path.parent)!r} holds runs that "
+        f"were begun {begun}, so it must be the same again, or checkpoint_dir a new folder."
+    )
 
 
 def _inside(name: str, wanted: Any, found: Any) -> list[str]:
@@ -143,8 +172,9 @@ def _read_state(home: pathlib.Path, like: State) -> State:
         raise ValueError(f"{path} cannot be read; it must be a saved learner.") from None
 
 
-def _described(plan: Plan, evaluation: Mapping[str, Any]) -> dict[str, Any]:
-    return {**description.describe(plan), **evaluation}
+def _described(plan: Plan) -> dict[str, Any]:
+    of_method = fingerprints.of_learner(plan, example(plan.stream))
+    return {**description.describe(plan), METHOD: of_method}
 
 
 def _text(described: Mapping[str, Any]) -> bytes:

@@ -17,7 +17,7 @@ from lamaml_jax.loop import make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
 from lamaml_jax.training.clock import Clock
-from lamaml_jax.training.description import digest
+from lamaml_jax.training.fingerprints import digest, of_probe
 from lamaml_jax.training.pace import Pace
 from lamaml_jax.training.planning import Plan, plan, state_shapes
 from lamaml_jax.training.planning.fitting import example
@@ -125,14 +125,16 @@ def train(
     if start is not None:
         _check_start(start, planned)
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
-    if folder is not None:
-        began = {} if start is None else {"start": digest(start)}
-        saving.claim(folder, planned, {"eval": eval, "eval_batch": eval_batch, **began})
-    clock = Clock() if clock is None else clock
-    in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
     if probe is not None:
         recording.check_probe(probe, functions, planned)
+    if folder is not None:
+        began = {} if start is None else {"start": digest(start)}
+        probed_by = None if probe is None else of_probe(probe, functions, planned)
+        evaluation = {"eval": eval, "eval_batch": eval_batch, saving.PROBE: probed_by}
+        saving.claim(folder, planned, {**evaluation, **began})
+    clock = Clock() if clock is None else clock
+    in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
     program = compile_runs(functions, planned, clock, devices=devices, in_parts=in_parts)
     state = program.start if start is None else program.load(start)
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])

@@ -1,5 +1,6 @@
 """Training that was stopped goes on to the same bits, or is refused."""
 
+import json
 import pathlib
 from typing import Any
 
@@ -10,9 +11,10 @@ import pytest
 from blobs import NETWORK, blobs, plain
 from helpers import assert_same_bits
 
-from lamaml_jax import Model, er, online, streams, train
+from lamaml_jax import Learner, Model, er, online, streams, train
 from lamaml_jax.training import Progress, plan, saving
-from lamaml_jax.training.description import digest
+from lamaml_jax.training.fingerprints import digest, of_learner
+from lamaml_jax.training.planning.fitting import example
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -96,3 +98,81 @@ def test_another_network_of_the_same_shapes_is_refused(tmp_path: pathlib.Path) -
         saving.claim(tmp_path, plan(online, model, blobs(), settings={}), {})
     with pytest.raises(ValueError, match="whose runs differ in .*sha256_network"):
         train(online, scaled(2.0), blobs(), checkpoint_dir=tmp_path)
+
+
+def stepping(by: float) -> Any:
+    """Return a method of one's own in one of its versions, whose constants are inside a program of its own."""
+
+    def mine(model: Model, setting: Any, *, lr: float = 0.1, examples: int = 1) -> Learner:
+        scaled = jax.jit(lambda a: (a * jnp.full(2, by))[0])
+        return online(model, setting, lr=scaled(lr))
+
+    return mine
+
+
+def closing_over(array: Any) -> Any:
+    """Return a method that closes over an array inside a program of its own."""
+
+    def mine(model: Model, setting: Any) -> Learner:
+        learner = online(model, setting)
+        weighted = jax.jit(lambda scores: scores * array)
+        return learner._replace(predict=lambda *of, key=None: weighted(learner.predict(*of)))
+
+    return mine
+
+
+def test_another_version_of_a_method_is_refused(tmp_path: pathlib.Path) -> None:
+    train(stepping(1.0), NETWORK, few(), checkpoint_dir=tmp_path)
+    train(stepping(1.0), NETWORK, few(), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="whose runs differ in sha256_learner;"):
+        train(stepping(2.0), NETWORK, few(), checkpoint_dir=tmp_path)
+    with pytest.raises(ValueError, match="whose runs differ in examples;"):
+        train(stepping(1.0), NETWORK, few(), checkpoint_dir=tmp_path, examples=2)
+
+
+def test_a_method_is_known_by_what_it_computes_whatever_its_rates(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fingerprint(learner: Any, **arguments: Any) -> str:
+        seeds, points = arguments.pop("seeds", (0,)), arguments.pop("points", None)
+        planned = plan(learner, NETWORK, few(), seeds=seeds, points=points, settings=arguments)
+        return of_learner(planned, example(planned.stream))
+
+    first = fingerprint(online)
+    for other in ({"lr": 0.7}, {"lr": [0.1, 0.2], "seeds": (1, 2)}, {"points": [{"lr": 0.3}]}):
+        assert fingerprint(online, **other) == first
+    assert fingerprint(online, clip_norm=1.0) != first
+    ones, twos = (np.full(3, value, np.float32) for value in (1, 2))
+    assert fingerprint(closing_over(ones)) == fingerprint(closing_over(ones.copy()))
+    assert fingerprint(closing_over(ones)) != fingerprint(closing_over(twos))
+    # As in a terminal or a notebook, where JAX writes programs in colours.
+    monkeypatch.setattr("jax._src.pretty_printer.CAN_USE_COLOR", True)
+    assert fingerprint(online) == first
+
+
+def test_runs_that_began_before_methods_were_fingerprinted_go_on(tmp_path: pathlib.Path) -> None:
+    result = train(stepping(1.0), NETWORK, few(), checkpoint_dir=tmp_path)
+    described = json.loads((tmp_path / "learner.json").read_text())
+    for name in ("sha256_learner", "sha256_probe", "own_learner"):
+        del described[name]
+    (tmp_path / "learner.json").write_text(json.dumps(described))
+    again = train(stepping(1.0), NETWORK, few(), checkpoint_dir=tmp_path)
+    assert_same_bits(again.state, result.state)
+    assert saving.is_claimed(tmp_path, result.plan, {"eval": "all", "eval_batch": 1000})
+    assert not saving.is_claimed(tmp_path, result.plan, {"eval": "all", "eval_batch": 7})
+    result.save(tmp_path)
+
+
+def probing(by: float) -> Any:
+    return lambda seed, stream, state, images, task: {"probed": by * jnp.float32(task)}
+
+
+def test_another_probe_is_refused(tmp_path: pathlib.Path, kept: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="probe is given; .*were begun without one, so"):
+        train(online, NETWORK, few(), checkpoint_dir=kept, probe=probing(1.0))
+    for _ in range(2):
+        train(online, NETWORK, few(), checkpoint_dir=tmp_path, probe=probing(1.0))
+    with pytest.raises(ValueError, match="probe is given; .*were begun with another, so"):
+        train(online, NETWORK, few(), checkpoint_dir=tmp_path, probe=probing(2.0))
+    with pytest.raises(ValueError, match="probe is not given; .*were begun with one, so"):
+        train(online, NETWORK, few(), checkpoint_dir=tmp_path)

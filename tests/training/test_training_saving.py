@@ -1,6 +1,7 @@
 """A trained learner leaves the house, and comes back."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 from typing import Any
@@ -138,3 +139,17 @@ def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: pathlib.Path) -> None:
     loaded = Result.load(tmp_path)
     assert loaded.plan.static["memory"] == 10 and loaded.plan.runs.points[0]["stream_seed"] == 3
     assert_same_bits(loaded.state, result.state)
+
+
+def test_a_method_of_ones_own_is_given_whatever_its_name(tmp_path: pathlib.Path) -> None:
+    @functools.wraps(online)
+    def named(*arguments: Any, **keywords: Any) -> Learner:
+        return online(*arguments, **keywords)
+
+    result = train(named, NETWORK, blobs())
+    result.save(tmp_path / "own")
+    with pytest.raises(ValueError, match="learner is not given; a saved online does not hold it"):
+        load(tmp_path / "own")
+    assert_same_bits(load(tmp_path / "own", learner=named).state, result.state)
+    train(functools.partial(er, memory=10), NETWORK, blobs()).save(tmp_path / "bound")
+    assert load(tmp_path / "bound").plan.static["memory"] == 10
