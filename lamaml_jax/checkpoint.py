@@ -60,10 +60,17 @@ def save(directory: pathlib.Path, place: Place, tree: chex.ArrayTree) -> None:
         (directory / old.name).unlink()
 
 
-def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[Place, Any] | None:
+def restore(
+    directory: pathlib.Path, like: chex.ArrayTree, *, optional: tuple[str, ...] = ()
+) -> tuple[Place, Any] | None:
     """Return the last place saved and its tree, with structure, shapes and dtypes of `like`, or None.
 
     Damaged files are warned of and renamed, so that they count no longer, and the last whole one is taken.
+
+    Args:
+        directory: Holds one file per place.
+        like: What is wanted.
+        optional: As for `read`.
 
     Raises:
         ValueError: All files are damaged, or one is of another tree.
@@ -73,7 +80,7 @@ def restore(directory: pathlib.Path, like: chex.ArrayTree) -> tuple[Place, Any] 
     for place in reversed(saved(directory)):
         path = directory / place.name
         try:
-            found = read(path, like)
+            found = read(path, like, optional=optional)
         except Damaged as error:
             damaged[place] = error
             continue
@@ -94,7 +101,12 @@ def write(path: pathlib.Path, tree: chex.ArrayTree) -> None:
 
 
 def read(
-    path: pathlib.Path, like: chex.ArrayTree, *, partly: bool = False, advice: str = _ANEW
+    path: pathlib.Path,
+    like: chex.ArrayTree,
+    *,
+    partly: bool = False,
+    optional: tuple[str, ...] = (),
+    advice: str = _ANEW,
 ) -> Any:
     """Return a tree that `write` has written, with structure, shapes and dtypes of `like`, which may be but shapes.
 
@@ -102,6 +114,7 @@ def read(
         path: The file.
         like: What is wanted.
         partly: Whether the file may hold more.
+        optional: Keys of `like`, a dict, of which the file may lack leaves, which are those of `like` then.
         advice: What to do with a file that is damaged or of another tree, for the message.
 
     Raises:
@@ -109,6 +122,10 @@ def read(
         OSError: The file cannot be opened.
     """
     saved, wanted = _read(path, advice), _by_path(like)
+    may_lack = tuple(f"[{key!r}]" for key in optional)
+    saved |= {
+        n: np.asarray(v) for n, v in wanted.items() if n.startswith(may_lack) and n not in saved
+    }
     leaves = {name: _like(saved[name], leaf) for name, leaf in wanted.items() if name in saved}
     names = wanted if partly else {**wanted, **saved}
     if differing := [name for name in names if leaves.get(name) is None]:

@@ -8,7 +8,7 @@ class Clock(dict[str, float]):
     """The seconds that "compile", "train" and "eval" took, by name.
 
     Args:
-        timer: What tells the seconds since some moment, such as `time.perf_counter`; None measures nothing.
+        timer: What tells the seconds since some moment, such as `time.perf_counter`; None leaves them at zero.
 
     Example:
         >>> import time
@@ -21,7 +21,7 @@ class Clock(dict[str, float]):
 
     def __init__(self, timer: Callable[[], float] | None = None) -> None:
         """Begin with no seconds."""
-        super().__init__({} if timer is None else dict.fromkeys(_NAMES, 0.0))
+        super().__init__(dict.fromkeys(_NAMES, 0.0))
         self._timer = timer
 
     def now(self) -> float:

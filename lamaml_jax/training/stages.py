@@ -154,7 +154,11 @@ class Stages:
 
     def _restore(self) -> bool:
         """Go to where the last state was kept; return whether there is one."""
-        if self.folder is None or not (saved := checkpoint.restore(self.folder, self._snapshot())):
+        if self.folder is None:
+            return False
+        # States that were written before they always had a clock lack it.
+        like = {**self._snapshot(), "clock": dict.fromkeys(self.clock, 0.0)}
+        if not (saved := checkpoint.restore(self.folder, like, optional=("clock",))):
             return False
         self.place, tree = saved
         self.state, self.record = self.program.load(tree["state"]), tree["record"]

@@ -12,7 +12,8 @@ from blobs import NETWORK, blobs, plain
 from helpers import assert_same_bits
 
 from lamaml_jax import Learner, Model, er, online, streams, train
-from lamaml_jax.training import Progress, plan, saving
+from lamaml_jax.files import read_npz
+from lamaml_jax.training import Clock, Progress, plan, saving
 from lamaml_jax.training.fingerprints import digest, of_learner
 from lamaml_jax.training.planning.fitting import example
 
@@ -176,3 +177,20 @@ def test_another_probe_is_refused(tmp_path: pathlib.Path, kept: pathlib.Path) ->
         train(online, NETWORK, few(), checkpoint_dir=tmp_path, probe=probing(2.0))
     with pytest.raises(ValueError, match="probe is not given; .*were begun with one, so"):
         train(online, NETWORK, few(), checkpoint_dir=tmp_path)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_clock_may_be_added_to_a_run_that_goes_on(tmp_path: pathlib.Path, is_old: bool) -> None:
+    """States that were written before they always had the clock's seconds lack them."""
+    arguments: Any = {"checkpoint_dir": tmp_path}
+    train(online, NETWORK, blobs(), **arguments, on_task=lambda progress: progress.done == 1)
+    if is_old:
+        arrays = {n: a for n, a in read_npz(tmp_path / "1").items() if "clock" not in n}
+        with (tmp_path / "1").open("wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+    ticks = iter(range(1000))
+    clock = Clock(lambda: float(next(ticks)))
+    result = train(online, NETWORK, blobs(), **arguments, clock=clock, checkpoint_seconds=1000)
+    assert clock["train"] > 0 and result.stages_learnt() == 3
+    again = train(online, NETWORK, blobs(), **arguments)
+    assert_same_bits(again.state, result.state)
