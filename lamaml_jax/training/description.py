@@ -81,8 +81,10 @@ def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, B
     learner, model, loss, stream = _functions(found, given)
     mask = np.array(found["setting"]["class_mask"], bool)
     setting = Setting(**{**found["setting"], "class_mask": mask, "loss": loss})
+    without_data = _without_data(setting, found)
+    check_kinds(learner, model, without_data if stream is None else stream)
     if stream is None:
-        stream = _without_data(setting, found)
+        stream = without_data
     else:
         _check_stream(stream, setting, found["inputs"])
         stream = stream._replace(setting=stream.setting._replace(loss=loss))
@@ -121,7 +123,7 @@ def _functions(
         arguments = {n: v for n, v in source.items() if n != "name"}
         model = getattr(networks, source["name"])(**arguments)
     loss, stream = given.get("loss"), given.get("stream")
-    if loss is None and stream is not None:
+    if loss is None and isinstance(stream, Benchmark):
         loss = stream.setting.loss
     known = ["learner", "model", "stream", "loss", *found["functions"]]
     for unknown in set(given) - set(known):

@@ -7,7 +7,7 @@ Dimensions: B batch, C classes.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from lamaml_jax.loop import Run
 from lamaml_jax.streams import Benchmark, Stream
+from lamaml_jax.streams.parts.inputs import PLAIN_INPUTS
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.program import Probe
 from lamaml_jax.types import Batch, Model
@@ -91,6 +92,50 @@ def of_probe(probe: Probe, functions: Run, plan: Plan) -> str:
     stream = jax.eval_shape(functions.draw_stream, seed)
     state = _strong(jax.eval_shape(functions.init, seed, stream, images))
     return digest(_program(probe, seed, stream, state, images, _shape((), jnp.int32)))
+
+
+def others(
+    plan: Plan, shapes: Batch, found: Mapping[str, Any], given: Mapping[str, Any]
+) -> list[str]:
+    """Return which of the things given to `load` are not those that were trained, as far as fingerprints tell.
+
+    Transforms and losses are known by what they make of the data, and so told apart on the same data alone.
+
+    Args:
+        plan: What was trained, with what is given.
+        shapes: A batch that consists of shapes.
+        found: A description.
+        given: By name.
+    """
+    stream, differing = plan.stream, []
+
+    def is_other(name: str, fingerprint: Callable[[], str]) -> bool:
+        return f"sha256_{name}" in found and fingerprint() != found[f"sha256_{name}"]
+
+    if "model" in given and is_other("network", lambda: _of_network(plan.model, shapes)):
+        differing.append("model")
+    if given.get("stream") is not None and _shows_on_data(stream):
+        drawn = _drawn(stream)
+        if is_other("transforms", lambda: _of_transforms(stream, drawn)):
+            differing.append("stream")
+        if stream.setting.loss and is_other("loss", lambda: _of_loss(stream, drawn)):
+            differing.append("loss")
+        if {"stream", "loss"} & set(differing) and is_other(
+            "data", lambda: _of_data(stream, drawn)
+        ):
+            differing = [name for name in differing if name == "model"]
+    # What a learner computes shows network and loss as well.
+    unknown = [name for name in ("learner", "loss", *found["functions"]) if name in given]
+    if not differing and unknown:
+        sizes = {n: found["setting"][n] for n in ("batch_size", "batches_per_epoch", "epochs")}
+        alike = stream._replace(setting=stream.setting._replace(**sizes))
+        if is_other("learner", lambda: of_learner(plan._replace(stream=alike), shapes)):
+            return unknown
+    return differing
+
+
+def _shows_on_data(stream: Benchmark) -> bool:
+    return stream.inputs is not PLAIN_INPUTS or stream.setting.loss is not None
 
 
 def _drawn(stream: Benchmark) -> Stream:

@@ -8,6 +8,7 @@ folder of checkpoints has a learner.json as well, and the states in its last che
 import itertools
 import json
 import pathlib
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -86,6 +87,8 @@ def load(
 ) -> tuple[Plan, dict[str, np.ndarray], State]:
     """Return what `save` has written, or a script's run in its work directory; see `Result.load`.
 
+    It warns where what is given computes something else than what was trained, as far as can be told.
+
     Raises:
         ValueError: A file is missing or damaged, or something must be given.
     """
@@ -96,9 +99,19 @@ def load(
             f"{directory} holds checkpoints and no results; the same call of train returns the result, and its save "
             "keeps it."
         )
-    plan, shapes = description.planned(_read_description(home / DESCRIPTION), dict(given))
-    like = state_shapes(plan, shapes)
-    return plan, read_arrays(directory / RESULTS), _read_state(home, like)
+    found = _read_description(home / DESCRIPTION)
+    plan, shapes = description.planned(found, given)
+    record, state = (
+        read_arrays(directory / RESULTS),
+        _read_state(home, state_shapes(plan, shapes)),
+    )
+    if others := fingerprints.others(plan, shapes, found, given):
+        warnings.warn(
+            f"{' and '.join(others)} given to load for {directory} may be another than was trained, as a fingerprint "
+            "differs, which tells code and versions of JAX apart; scores may differ.",
+            stacklevel=3,
+        )
+    return plan, record, state
 
 
 def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:

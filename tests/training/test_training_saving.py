@@ -6,7 +6,9 @@ import json
 import pathlib
 from typing import Any
 
+import flax.linen
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from blobs import NETWORK, blobs, lines, plain, squares, trained
@@ -139,6 +141,57 @@ def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: pathlib.Path) -> None:
     loaded = Result.load(tmp_path)
     assert loaded.plan.static["memory"] == 10 and loaded.plan.runs.points[0]["stream_seed"] == 3
     assert_same_bits(loaded.state, result.state)
+
+
+def network(activation: Any) -> Model:
+    return Model(plain_init, lambda params, x: activation(x @ params))
+
+
+def flipping(model: Model, setting: Any, *, step: float = 0.1, other: int = 1) -> Learner:
+    """Return another version of `own_method`."""
+    learner = online(model, setting, lr=step)
+    return learner._replace(predict=lambda *of, key=None: -learner.predict(*of))
+
+
+def test_what_was_not_trained_is_warned_of_where_it_is_loaded(tmp_path: pathlib.Path) -> None:
+    train(own_method, network(jnp.tanh), blobs()).save(tmp_path)
+    load(tmp_path, learner=own_method, model=network(jnp.tanh), stream=blobs())
+    with pytest.warns(UserWarning, match="^model given to load for .* may be another than was"):
+        load(tmp_path, learner=own_method, model=network(jax.nn.relu))
+    with pytest.warns(UserWarning, match="^learner given to load for "):
+        load(tmp_path, learner=flipping, model=network(jnp.tanh))
+
+
+def test_another_transform_of_the_same_data_is_warned_of(tmp_path: pathlib.Path) -> None:
+    def turned(by: float, shift: float = 0.0) -> streams.Benchmark:
+        x, y = np.arange(40, dtype=np.float32).reshape(8, 5) + shift, np.arange(8) % 3
+        return streams.from_arrays([(x, y)], [(x, y)], transform=lambda x: by * x)
+
+    train(online, NETWORK, turned(-1)).save(tmp_path)
+    load(tmp_path, stream=turned(-1))
+    load(tmp_path, stream=turned(-1, shift=1))  # new data, which may be meant
+    with pytest.warns(UserWarning, match="^stream given to load for "):
+        load(tmp_path, stream=turned(-2))
+
+
+def test_another_loss_is_warned_of(tmp_path: pathlib.Path) -> None:
+    def doubled(outputs: jax.Array, y: jax.Array) -> jax.Array:
+        return 2 * squares(outputs, y)
+
+    train(online, networks.mlp(1, (4,)), lines(), loss=squares, lr=0.01).save(tmp_path)
+    longer = lines()._replace(setting=lines().setting._replace(epochs=2))
+    for stream in ({}, {"stream": lines()}, {"stream": longer}):
+        load(tmp_path, loss=squares, **stream)
+        with pytest.warns(UserWarning, match="^loss given to load for "):
+            load(tmp_path, loss=doubled, **stream)
+
+
+def test_kinds_are_checked_where_a_result_is_loaded(tmp_path: pathlib.Path) -> None:
+    plain().save(tmp_path)
+    with pytest.raises(ValueError, match="stream is a tuple; it must be a Benchmark"):
+        load(tmp_path, stream=(blobs(), blobs()))
+    with pytest.raises(ValueError, match="model is a Dense; it must be a Model"):
+        load(tmp_path, model=flax.linen.Dense(3))
 
 
 def test_a_method_of_ones_own_is_given_whatever_its_name(tmp_path: pathlib.Path) -> None:
