@@ -1,4 +1,4 @@
-"""A batch in pieces, each of which is a step's.
+"""A batch in pieces, each of which is a step's, and what stands in its padding.
 
 Dimensions: B batch, K pieces.
 """
@@ -25,6 +25,26 @@ def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
         jax.tree.map(lambda a, i=i: a[i : i + step] if jnp.ndim(a) > 0 else a, batch)
         for i in range(0, size, step)
     ]
+
+
+def filled_up(batch: Batch, another: Batch) -> Batch:
+    """Return a batch with another's first example in its padding, or zeros where that has none.
+
+    What is computed of padding counts nothing, but must be finite, as 0 times infinity is NaN: a loss of the stream's
+    own need not be at zeros.
+
+    Args:
+        batch: B examples.
+        another: Any number of examples, of the same shapes.
+    """
+
+    def fill(a: jax.Array, of: jax.Array) -> jax.Array:
+        first = jnp.where(another.valid[0], of[0], jnp.zeros_like(of[0]))
+        return jnp.where(batch.valid.reshape(-1, *[1] * (a.ndim - 1)), a, first)
+
+    return batch._replace(
+        x=fill(batch.x, another.x), y=fill(batch.y, another.y), task=fill(batch.task, another.task)
+    )
 
 
 def filled_pieces(pieces: Sequence[Batch]) -> jax.Array:

@@ -10,6 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from lamaml_jax.pieces import filled_up
 from lamaml_jax.types import Batch
 
 
@@ -151,7 +152,7 @@ def draw(
         batch = batch._replace(
             x=batch.x[order], y=batch.y[order], task=batch.task[order], valid=batch.valid[order]
         )
-    replayed = sample(key_sample, memory, size, replacement=replacement)
+    replayed = filled_up(sample(key_sample, memory, size, replacement=replacement), batch)
     return batch, replayed._replace(valid=replayed.valid & batch.valid.any())
 
 

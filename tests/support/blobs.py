@@ -48,7 +48,7 @@ def lines() -> streams.Benchmark:
     rng = np.random.default_rng(0)
     slopes = np.array([1.0, -2.0, 0.5]) + 0.2 * rng.normal(size=(3, 3))
     tasks = []
-    for slope, size in zip(slopes, (200, 300, 250), strict=True):
+    for slope, size in zip(slopes, (200, 295, 250), strict=True):
         x = rng.normal(size=(size, 3)).astype(np.float32)
         tasks.append((x, (x @ slope).astype(np.float32)))
     return streams.from_arrays(tasks, tasks)

@@ -22,12 +22,17 @@ GENTLE = {
 }
 
 
+def picky(outputs: jax.Array, y: jax.Array) -> jax.Array:
+    """Return `squares`, but NaN for targets of zero, of which there are none but in padding and empty memories."""
+    return squares(outputs * (y / y)[:, None], y)
+
+
 @pytest.mark.parametrize("name", [n for n in LEARNERS if n not in CLASSIFIERS | ALONE])
 def test_learners_regress(name: str) -> None:
     keywords = {n: v for n, v in GENTLE.items() if n in hyper.names(LEARNERS[name])}
     # By whose rates a plane alone is fitted too fast, or too slowly.
     hidden = (16,) if name.endswith("bgd") else ()
-    result = train(LEARNERS[name], networks.mlp(1, hidden), lines(), loss=squares, **keywords)
+    result = train(LEARNERS[name], networks.mlp(1, hidden), lines(), loss=picky, **keywords)
     losses = result.eval_loss[0]
     assert losses.shape == (4, 3) and not result.diverged.any()
     assert losses[-1].mean() < 0.9 * losses[0].mean()

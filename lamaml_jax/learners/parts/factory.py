@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from lamaml_jax import hyper
+from lamaml_jax.pieces import filled_up
 from lamaml_jax.types import Batch, Info, Learner, State
 
 _P = ParamSpec("_P")
@@ -48,15 +49,6 @@ def _sealed(learner: Learner) -> Learner:
 
 
 def _without_padding(batch: Batch) -> Batch:
-    """Return the batch as JAX arrays with zeros in its padding, as far as it has any, and its first row's task."""
+    """Return the batch as JAX arrays, with its first example in its padding."""
     batch = jax.tree.map(jnp.asarray, batch)
-    valid = batch.valid
-
-    def cleared(a: jax.Array, fill: jax.Array | int) -> jax.Array:
-        rows = valid.reshape(-1, *[1] * (a.ndim - 1))
-        return jnp.where(rows, a, jnp.asarray(fill, a.dtype))
-
-    first_task = jnp.where(valid[0], batch.task[0], 0)
-    return batch._replace(
-        x=cleared(batch.x, 0), y=cleared(batch.y, 0), task=cleared(batch.task, first_task)
-    )
+    return filled_up(batch, batch)
