@@ -128,20 +128,20 @@ def _run() -> None:
     if _learners() == ["all"] and (rest := _without_preset()):
         print(f"Left out, since they have no preset here: {', '.join(rest)}")
     if len(configs) > 1:
-        pictures += _compare(root, folders, summaries)
+        pictures += _compare(root, folders, summaries, configs[0].eval_split())
     if pictures:
         print("Pictures:", *pictures, sep="\n  ")
 
 
 def _compare(
-    root: pathlib.Path, folders: list[pathlib.Path], summaries: list[dict[str, Any]]
+    root: pathlib.Path, folders: list[pathlib.Path], summaries: list[dict[str, Any]], split: str
 ) -> list[pathlib.Path]:
     drawn: list[pathlib.Path] = []
     with console.only_warned(f"{root} lacks a comparison"):
         # An import that can fail in a user's surroundings.
         from experiments.reporting import pictures
 
-        drawn = pictures.draw_comparison(root, folders, summaries)
+        drawn = pictures.draw_comparison(root, folders, summaries, split=split)
     return drawn
 
 

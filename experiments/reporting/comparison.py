@@ -30,6 +30,8 @@ def plot_comparison(
     title: str,
     paper: Mapping[str, float] | None = None,
     paper_bti: Mapping[str, float] | None = None,
+    *,
+    split: str = "test",
 ) -> Figure:
     """Compare learners: accuracy retained as tasks arrive, and RA and BTI at the end.
 
@@ -38,12 +40,13 @@ def plot_comparison(
         title: Stands above the picture.
         paper: The paper's RA in percent for those labels that have one.
         paper_bti: The paper's BTI in percent, likewise.
+        split: The data that all accuracies are on, "test" or "validation".
 
     Returns:
         The figure; its axes hold one line per learner, the bars of RA and the bars of BTI.
     """
     figure, (left, middle, right) = drawing.subplots(title, (11.5, 4.2), 3, width_ratios=(2, 1, 1))
-    _draw_curves(left, accuracies)
+    _draw_curves(left, accuracies, f"mean {split} accuracy, tasks seen so far (%)")
     has_paper = _draw_ends((middle, right), accuracies, paper, paper_bti)
     right.tick_params(labelleft=False)
     handles, labels = left.get_legend_handles_labels()
@@ -59,8 +62,7 @@ def plot_curves(accuracies: Mapping[str, np.ndarray]) -> Figure:
     figure, (ax,) = drawing.subplots("", narrow=True)
     rows = math.ceil(_lines(accuracies) / 2)  # the legend has two columns
     figure.set_figheight(3.3 + 0.2 * rows)
-    _draw_curves(ax, accuracies)
-    ax.set_ylabel("mean accuracy, tasks seen so far (%)")
+    _draw_curves(ax, accuracies, "mean accuracy, tasks seen so far (%)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     return figure
 
@@ -82,14 +84,14 @@ def _lines(labels: Iterable[str]) -> int:
     return sum(1 + label.count("\n") for label in labels)
 
 
-def _draw_curves(ax: Axes, accuracies: Mapping[str, np.ndarray]) -> None:
+def _draw_curves(ax: Axes, accuracies: Mapping[str, np.ndarray], ylabel: str) -> None:
     for i, (label, accuracy) in enumerate(accuracies.items()):
         color = drawing.COLORS[i % len(drawing.COLORS)]
         style = drawing.LINE_STYLES[i // len(drawing.COLORS) % len(drawing.LINE_STYLES)]
         line = {"color": color, "linestyle": style, "linewidth": 2, "label": label}
         tasks = np.arange(1, accuracy.shape[2] + 1)
         drawing.draw(ax, tasks, 100 * drawing.mean_over_seen(accuracy), 0.2, **line)
-    drawing.percent_axis(ax, "mean test accuracy, tasks seen so far (%)")
+    drawing.percent_axis(ax, ylabel)
     drawing.count_from(ax.xaxis, 1, max(a.shape[2] for a in accuracies.values()))
     ax.set_xlabel("after training on task")
 

@@ -24,7 +24,9 @@ from matplotlib.patheffects import Normal, Stroke
 from experiments.reporting import drawing
 
 
-def plot_accuracy_matrix(accuracy: np.ndarray, title: str, *, narrow: bool = False) -> Figure:
+def plot_accuracy_matrix(
+    accuracy: np.ndarray, title: str, *, split: str = "test", narrow: bool = False
+) -> Figure:
     """Draw the accuracy matrix as a heat map, grey where no seed was evaluated.
 
     The staircase parts the tasks seen so far, below it, from those still to come.
@@ -32,6 +34,7 @@ def plot_accuracy_matrix(accuracy: np.ndarray, title: str, *, narrow: bool = Fal
     Args:
         accuracy: Fractions `[S, T + 1, T]`.
         title: Stands above the picture.
+        split: The data that accuracies are on, "test" or "validation".
         narrow: See the module.
 
     Returns:
@@ -60,16 +63,19 @@ def plot_accuracy_matrix(accuracy: np.ndarray, title: str, *, narrow: bool = Fal
     drawing.count_from(ax.yaxis, 0, num_tasks)
     ax.set_xlabel("evaluated on task")
     ax.set_ylabel("after training on task (0: before training)")
-    figure.colorbar(image, ax=ax, label="test accuracy (%)", pad=0.02)
+    figure.colorbar(image, ax=ax, label=f"{split} accuracy (%)", pad=0.02)
     return figure
 
 
-def plot_task_accuracies(accuracy: np.ndarray, title: str, *, narrow: bool = False) -> Figure:
+def plot_task_accuracies(
+    accuracy: np.ndarray, title: str, *, split: str = "test", narrow: bool = False
+) -> Figure:
     """Draw the accuracy of every task from when it is learnt, and the mean over tasks seen so far.
 
     Args:
         accuracy: Fractions `[S, T + 1, T]`.
         title: Stands above the picture.
+        split: The data that accuracies are on, "test" or "validation".
         narrow: See the module.
 
     Returns:
@@ -87,7 +93,7 @@ def plot_task_accuracies(accuracy: np.ndarray, title: str, *, narrow: bool = Fal
     line = {"color": "black", "linewidth": 2.8, "path_effects": halo}
     label = "mean over the tasks seen so far"
     drawing.draw(ax, tasks, 100 * drawing.mean_over_seen(accuracy), 0.25, label=label, **line)
-    drawing.percent_axis(ax, "test accuracy (%)")
+    drawing.percent_axis(ax, f"{split} accuracy (%)")
     drawing.count_from(ax.xaxis, 1, num_tasks)
     ax.set_xlabel("after training on task")
     ax.legend(edgecolor="none", loc="lower left")
@@ -152,6 +158,7 @@ def plot_inside_tasks(
     progress: np.ndarray,
     title: str,
     *,
+    split: str = "test",
     narrow: bool = False,
 ) -> Figure:
     """Draw the first task's accuracy and the mean over old tasks, batch by batch.
@@ -163,6 +170,7 @@ def plot_inside_tasks(
         inside: Fractions of E evaluations inside each task `[S, T, E, T]`.
         progress: The share of a task's training behind each of them `[E]`.
         title: Stands above the picture.
+        split: The data that accuracies are on, "test" or "validation".
         narrow: See the module.
 
     Returns:
@@ -183,7 +191,7 @@ def plot_inside_tasks(
     ax.vlines(
         range(1, num_tasks), 0, 1, "grey", "dotted", transform=ax.get_xaxis_transform(), lw=0.8
     )
-    drawing.percent_axis(ax, "test accuracy (%)")
+    drawing.percent_axis(ax, f"{split} accuracy (%)")
     drawing.count_from(ax.xaxis, 0, num_tasks)
     ax.set_xlabel("tasks learnt, and the share of the next (dotted: a switch)")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)

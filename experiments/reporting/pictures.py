@@ -23,6 +23,8 @@ def draw_run(
     results: Mapping[str, np.ndarray],
     title: str,
     dynamics: Mapping[str, np.ndarray] | None = None,
+    *,
+    split: str = "test",
 ) -> list[pathlib.Path]:
     """Write the pictures of one run as PNG files, but for those that are there; leave diverged seeds out.
 
@@ -35,6 +37,7 @@ def draw_run(
             inside tasks `inside_accuracy` and `inside_batches`.
         title: Stands above each picture.
         dynamics: The arrays of `dynamics.npz`, as far as there are any.
+        split: The data that accuracies are on, "test" or "validation".
 
     Returns:
         The paths of accuracy_matrix.png, task_accuracy.png and, where there is something to show,
@@ -46,8 +49,8 @@ def draw_run(
         return []
     accuracy = results["accuracy"][whole]
     plots: dict[str, Callable[[], Figure]] = {
-        "accuracy_matrix.png": lambda: figures.plot_accuracy_matrix(accuracy, title),
-        "task_accuracy.png": lambda: figures.plot_task_accuracies(accuracy, title),
+        "accuracy_matrix.png": lambda: figures.plot_accuracy_matrix(accuracy, title, split=split),
+        "task_accuracy.png": lambda: figures.plot_task_accuracies(accuracy, title, split=split),
     }
     if "rate_mean" in results:
         mean, share = results["rate_mean"][whole], results["rate_share_nonpositive"][whole]
@@ -57,7 +60,7 @@ def draw_run(
         inside = results["inside_accuracy"][whole]
         progress = results["inside_batches"] / results["loss"].shape[-1]
         plots["inside_tasks.png"] = lambda: figures.plot_inside_tasks(
-            accuracy, inside, progress, title
+            accuracy, inside, progress, title, split=split
         )
     plots |= _of_dynamics(dynamics or {}, whole, title)
     directory.mkdir(parents=True, exist_ok=True)
@@ -83,9 +86,19 @@ def _of_dynamics(
 
 
 def draw_comparison(
-    root: pathlib.Path, folders: Sequence[pathlib.Path], summaries: Sequence[Mapping[str, Any]]
+    root: pathlib.Path,
+    folders: Sequence[pathlib.Path],
+    summaries: Sequence[Mapping[str, Any]],
+    *,
+    split: str = "test",
 ) -> list[pathlib.Path]:
     """Draw the learners of several finished runs into comparison.png, the paper's values as markers.
+
+    Args:
+        root: Where to write.
+        folders: The runs'.
+        summaries: The runs'.
+        split: The data that all accuracies are on, "test" or "validation".
 
     Returns:
         Its path; none if all seeds of all learners diverged, or with a warning if it cannot be drawn.
@@ -105,7 +118,9 @@ def draw_comparison(
     )
     return draw_anew(
         root / "comparison.png",
-        lambda: comparison.plot_comparison(accuracies, summaries[0]["benchmark"], ra, bti),
+        lambda: comparison.plot_comparison(
+            accuracies, summaries[0]["benchmark"], ra, bti, split=split
+        ),
     )
 
 

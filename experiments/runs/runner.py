@@ -85,7 +85,8 @@ def draw(config: Config, workdir: pathlib.Path) -> list[pathlib.Path]:
         from experiments.reporting import pictures
 
         results, measured = workdirs.read_results(workdir), dynamics.read(workdir)
-        drawn = pictures.draw_run(workdir, results, title(config), measured)
+        split = config.eval_split()
+        drawn = pictures.draw_run(workdir, results, title(config), measured, split=split)
     return drawn
 
 

@@ -81,6 +81,18 @@ def test_task_accuracies_show_just_the_points_that_exist():
     )
 
 
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_pictures_say_what_data_accuracies_are_on(split):
+    accuracy, inside = _accuracy(2, 3), np.full((2, 3, 1, 3), 0.5)
+    matrix = figures.plot_accuracy_matrix(accuracy, "", split=split).axes[1]
+    tasks = figures.plot_task_accuracies(accuracy, "", split=split).axes[0]
+    within = figures.plot_inside_tasks(accuracy, inside, np.array([0.5]), "", split=split).axes[0]
+    assert {ax.get_ylabel() for ax in (matrix, tasks, within)} == {f"{split} accuracy (%)"}
+    compared = comparison.plot_comparison({"A": accuracy}, "", split=split).axes[0]
+    assert compared.get_ylabel() == f"mean {split} accuracy, tasks seen so far (%)"
+    assert comparison.plot_curves({"A": accuracy}).axes[0].get_ylabel().startswith("mean accuracy,")
+
+
 def test_bands_span_one_standard_deviation():
     accuracy = np.stack([np.full((2, 1), 0.4), np.full((2, 1), 0.8)])  # S=2, T=1
     ax = figures.plot_task_accuracies(accuracy, "title").axes[0]
@@ -174,7 +186,9 @@ def test_pictures_of_a_run_leave_diverged_seeds_out(tmp_path, monkeypatch):
         monkeypatch.setattr(
             figures,
             name,
-            lambda a, title, name=name, plot=plot: plot(shown.setdefault(name, a), title),
+            lambda a, title, name=name, plot=plot, **of: plot(
+                shown.setdefault(name, a), title, **of
+            ),
         )
     accuracy = _accuracy(3, 2)
     accuracy[1] = np.nan

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from running import run_train
 
-from experiments.reporting import page
+from experiments.reporting import drawing, page
 from experiments.reporting.page import reading, sections
 
 Change = Callable[[pathlib.Path], None]
@@ -97,3 +99,27 @@ def test_long_labels_have_room_in_pictures(root: pathlib.Path, tmp_path: pathlib
     assert found.runs[1].label == label and label in page.build(found)
     lines = sections._in_figure(label).split("\n")
     assert " ".join(lines) == label and max(map(len, lines)) <= 26
+
+
+def test_validation_is_never_called_test(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    percent_axis = drawing.percent_axis
+
+    def noting(ax: Axes, label: str) -> None:
+        shown.append(label)
+        percent_axis(ax, label)
+
+    monkeypatch.setattr(drawing, "percent_axis", noting)
+    run_train(
+        *("--learner=er,online", "--packaged_mnist", "--smoke", "--samples_per_task=20"),
+        *("--eval_split=validation", "--eval_every=1", f"--workdir={tmp_path}"),
+    )
+    found = reading.read(reading.find([tmp_path]))
+    text = page.build(found)
+    assert [run.label for run in found.runs] == ["ER", "Online"]
+    words = {"validation accuracy (%)", "mean validation accuracy, tasks seen so far (%)"}
+    assert set(shown) == {*words, "mean accuracy, tasks seen so far (%)"}
+    assert "mean validation accuracy on every task" in text and "test accuracy" not in text
+    assert "Accuracies on validation data in percent" in text

@@ -31,7 +31,7 @@ def _accuracy(run: Run, inside: np.ndarray, progress: np.ndarray) -> Picture:
     tasks = [f"task {i + 1}" for i in range(mean.shape[-1])]
     gap = run.summary.get("stability_gap_mean")
     return picture(
-        figures.plot_inside_tasks(run.accuracy, inside, progress, "", narrow=True),
+        figures.plot_inside_tasks(run.accuracy, inside, progress, "", split=run.split, narrow=True),
         anchor(run.label, "inside"),
         "Accuracy inside tasks",
         f"{run.label}: the first task's accuracy, and the mean over old tasks, at {len(progress)} evaluations inside "

@@ -45,9 +45,11 @@ def results(found: Found) -> Section | None:
     runs = found.runs
     if not runs:
         return None
+    splits = {run.split for run in runs}
+    of_data = f" on {splits.pop()} data" if len(splits) == 1 else ""
     caption = (
-        "Accuracies in percent, mean ± standard deviation over the seeds that did not diverge (divided by their "
-        "number)."
+        f"Accuracies{of_data} in percent, mean ± standard deviation over the seeds that did not diverge (divided by "
+        "their number)."
     )
     columns: tuple[str, ...] = (
         *("learner", "RA", *_BESIDE["ra"], "LA", "BTI", *_BESIDE["bti"], "FWT"),
@@ -215,16 +217,16 @@ def _pictures(run: Run) -> Iterator[Block]:
     seen, seen_std = drawing.over_seeds(100 * drawing.mean_over_seen(accuracy))
     tasks = [f"task {i + 1}" for i in range(num_tasks)]
     yield picture(
-        figures.plot_accuracy_matrix(accuracy, "", narrow=True),
+        figures.plot_accuracy_matrix(accuracy, "", split=run.split, narrow=True),
         anchor(run.label, "matrix"),
         "Accuracy matrix",
-        f"{run.label}: mean test accuracy on every task (columns) after training on each (rows), dark for low and "
-        f"bright for high; at the end {seen[-1]:.0f} % over all tasks.",
+        f"{run.label}: mean {run.split} accuracy on every task (columns) after training on each (rows), dark for low "
+        f"and bright for high; at the end {seen[-1]:.0f} % over all tasks.",
         ("after task", *tasks),
         ((row, *values) for row, values in enumerate(mean.tolist())),
     )
     yield picture(
-        figures.plot_task_accuracies(accuracy, "", narrow=True),
+        figures.plot_task_accuracies(accuracy, "", split=run.split, narrow=True),
         anchor(run.label, "tasks"),
         "Accuracy of each task",
         f"{run.label}: a line for each task from when it is learnt, and in black the mean over the tasks seen so far, "
