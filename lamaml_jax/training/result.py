@@ -223,7 +223,8 @@ class Result:
         Args:
             directory: The folder.
             **given: What a file cannot hold: the `learner`, `model`, `stream` or `loss` where they are not this
-                package's own, and settings of the learner that are functions, by name.
+                package's own, and settings of the learner that are functions, by name. It is warned of what computes
+                something else than what was trained, as far as that can be told.
 
         Raises:
             ValueError: A file is missing or damaged, or something must be given.

@@ -14,7 +14,7 @@ import pytest
 from blobs import NETWORK, blobs, lines, plain, squares, trained
 from helpers import assert_same_bits
 
-from lamaml_jax import Learner, Model, Result, er, load, networks, online, streams, train
+from lamaml_jax import Learner, Model, Result, er, load, networks, online, replay, streams, train
 from lamaml_jax.training import description, plan, saving
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -206,3 +206,7 @@ def test_a_method_of_ones_own_is_given_whatever_its_name(tmp_path: pathlib.Path)
     assert_same_bits(load(tmp_path / "own", learner=named).state, result.state)
     train(functools.partial(er, memory=10), NETWORK, blobs()).save(tmp_path / "bound")
     assert load(tmp_path / "bound").plan.static["memory"] == 10
+    drawing = functools.partial(er, draw=functools.partial(replay.draw, size=3))
+    train(drawing, NETWORK, blobs()).save(tmp_path / "function")
+    with pytest.raises(ValueError, match="learner is not given; a saved er does not hold it"):
+        load(tmp_path / "function")
