@@ -144,8 +144,8 @@ def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str)
 
 def _differing(wanted: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
     """Return the names of what differs; the learner's code only where nothing else does that it may show."""
-    uncompared = {description.OWN, *(n for n in _LATER if n not in found)}
-    names = [n for n in {**wanted, **found} if n not in uncompared]
+    unknown = [n for n in _LATER if n not in found]
+    names = [n for n in {**wanted, **found} if n not in unknown]
     differing = [n for n in names if wanted.get(n) != found.get(n)]
     return [n for n in differing if n != METHOD] or differing
 
@@ -186,8 +186,11 @@ def _read_state(home: pathlib.Path, like: State) -> State:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
-    of_method = fingerprints.of_learner(plan, example(plan.stream))
-    return {**description.describe(plan), METHOD: of_method}
+    described = description.describe(plan)
+    # Of the package's own methods the name says all, and tracing one can take a second.
+    if described[description.OWN] or described["functions"] or described["setting"]["loss"]:
+        described[METHOD] = fingerprints.of_learner(plan, example(plan.stream))
+    return described
 
 
 def _text(described: Mapping[str, Any]) -> bytes:

@@ -73,7 +73,8 @@ def test_settings_that_differ_are_named_as_they_are_given(
 def test_nothing_is_written_of_what_json_cannot_hold(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(description, "describe", lambda plan: {"settings": np.float32(1)})
+    described = description.describe(plain().plan)
+    monkeypatch.setattr(description, "describe", lambda plan: described | {"seeds": np.float32(1)})
     with pytest.raises(TypeError, match="not JSON serializable"):
         plain().save(tmp_path / "new")
     assert not (tmp_path / "new").exists()
