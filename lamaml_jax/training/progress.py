@@ -17,7 +17,8 @@ from lamaml_jax.types import State
 class Progress(NamedTuple):
     """How far training is, once before the first task and once after each.
 
-    Training that goes on between two tasks tells the last of these again; inside a task it tells nothing before its end.
+    Training that goes on between two tasks tells the last of these again; inside a task it tells nothing before the
+    task's end.
 
     Attributes:
         done: How many stages have been learnt.
