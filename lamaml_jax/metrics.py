@@ -188,7 +188,8 @@ def learning_curve_area(
     Args:
         accuracy: `[..., T+1, T]`.
         inside: Evaluations inside tasks `[..., T, E, T]`, of which only the task being learnt counts.
-        progress: The share of a task's training behind each of them `[E]`, ascending within (0, 1).
+        progress: The share of a task's training behind each of them, ascending within (0, 1): `[E]`, or `[T, E]` where
+            tasks are of unequal length, with NaN after the last evaluation inside a shorter one.
 
     Returns:
         The area; NaN where one of A[i-1, i], A[i, i] or of the evaluations inside task i on itself is NaN.
@@ -200,18 +201,18 @@ def learning_curve_area(
     """
     after = _just_learnt(accuracy)
     curve = [np.diagonal(accuracy, axis1=-2, axis2=-1)[..., None, :], after[..., None, :]]
-    shares = np.array([0.0, 1.0])
+    shares = np.array([[0.0], [1.0]])
     if (inside is None) != (progress is None):
         raise ValueError("inside and progress belong together; give both or neither.")
     if inside is not None and progress is not None:
         _check_inside(accuracy, inside)
-        shares = np.concatenate([[0.0], progress, [1.0]])
-        if len(shares) != inside.shape[-2] + 2 or not np.all(np.diff(shares) > 0):
-            raise ValueError(
-                f"progress is {progress}; it must be {inside.shape[-2]} ascending shares within (0, 1), one for each "
-                "evaluation inside a task."
-            )
-        curve.insert(1, np.diagonal(inside, axis1=-3, axis2=-1))
+        within = _shares_within(progress, inside.shape[-3:-1])
+        ends = np.ones((1, within.shape[1]))
+        # What a shorter task has not is put at its end, where it adds nothing.
+        is_inside = within < 1
+        shares = np.concatenate([0 * ends, within, ends])
+        on_itself = np.diagonal(inside, axis1=-3, axis2=-1)
+        curve.insert(1, np.where(is_inside, on_itself, after[..., None, :]))
     return np.trapezoid(np.concatenate(curve, axis=-2), shares, axis=-2).mean(axis=-1)
 
 
@@ -234,6 +235,24 @@ def layer_names(params: chex.ArrayTree) -> list[str]:
 def _just_learnt(accuracy: np.ndarray) -> np.ndarray:
     _check_shape(accuracy)
     return np.diagonal(accuracy[..., 1:, :], axis1=-2, axis2=-1)
+
+
+def _shares_within(progress: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return checked shares `[E, T]` of evaluations inside tasks, 1 where a task has none."""
+    num_tasks, number = shape
+    is_fit = progress.shape in ((number,), (num_tasks, number))
+    if is_fit:
+        given = np.broadcast_to(progress, (num_tasks, number))
+        is_known = ~np.isnan(given)
+        shares = np.where(is_known, given, 1.0)
+        steps = np.diff(shares, axis=1, prepend=0.0)
+        is_fit = bool(np.all((steps > 0) & (shares < 1) | ~is_known))
+    if not is_fit:
+        raise ValueError(
+            f"progress is {progress.tolist()}; it must be {number} ascending shares within (0, 1), one for each "
+            "evaluation inside a task."
+        )
+    return shares.T
 
 
 def _lower_triangle(cells: np.ndarray) -> np.ndarray:

@@ -168,7 +168,7 @@ def plot_inside_tasks(
     Args:
         accuracy: Fractions `[S, T + 1, T]`.
         inside: Fractions of E evaluations inside each task `[S, T, E, T]`.
-        progress: The share of a task's training behind each of them `[E]`.
+        progress: The share of each task's training behind each of them `[T, E]`; NaN from a shorter task's end on.
         title: Stands above the picture.
         split: The data that accuracies are on, "test" or "validation".
         narrow: See the module.
@@ -206,14 +206,18 @@ def inside_curves(
     Args:
         accuracy: `[S, T + 1, T]`.
         inside: `[S, T, E, T]`.
-        progress: `[E]`.
+        progress: `[T, E]`; where it is NaN, the task's end is taken once more.
 
     Returns:
         The first is a fraction inside a task; the second `[S, T, E + 2, T]`.
     """
-    shares = np.concatenate([[0.0], progress, [1.0]])
-    x = np.arange(accuracy.shape[2])[:, None] + shares
-    return x, np.concatenate([accuracy[:, :-1, None], inside, accuracy[:, 1:, None]], axis=2)
+    is_over, ends = np.isnan(progress), np.ones((len(progress), 1))
+    shares = np.concatenate([0 * ends, np.where(is_over, 1.0, progress), ends], axis=1)
+    before, after = accuracy[:, :-1, None], accuracy[:, 1:, None]
+    inside = np.where(is_over[..., None], after, inside)
+    return np.arange(len(progress))[:, None] + shares, np.concatenate(
+        [before, inside, after], axis=2
+    )
 
 
 def plot_rate_map(rate_mean: np.ndarray, layer_names: Sequence[str], colormap: str) -> Figure:

@@ -34,7 +34,7 @@ def draw_run(
         directory: Where to write; made if it is not there.
         results: The arrays of `results.npz`: `accuracy`, `diverged`, and for learners with
             learnable rates `rate_mean`, `rate_share_nonpositive` and `layer_names`, and of evaluations
-            inside tasks `inside_accuracy` and `inside_batches`.
+            inside tasks `inside_accuracy` and `inside_progress`.
         title: Stands above each picture.
         dynamics: The arrays of `dynamics.npz`, as far as there are any.
         split: The data that accuracies are on, "test" or "validation".
@@ -56,9 +56,8 @@ def draw_run(
         mean, share = results["rate_mean"][whole], results["rate_share_nonpositive"][whole]
         names = results["layer_names"]
         plots["learning_rates.png"] = lambda: figures.plot_learning_rates(mean, share, names, title)
-    if "inside_accuracy" in results:
-        inside = results["inside_accuracy"][whole]
-        progress = results["inside_batches"] / results["loss"].shape[-1]
+    if "inside_progress" in results:
+        inside, progress = results["inside_accuracy"][whole], results["inside_progress"]
         plots["inside_tasks.png"] = lambda: figures.plot_inside_tasks(
             accuracy, inside, progress, title, split=split
         )

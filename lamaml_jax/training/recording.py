@@ -6,7 +6,8 @@ Nothing is kept of a run after the stage in which it diverges, as training ends 
     diverged [R]                 whether a number was not finite
     loss, ... [R, S, N]          what the learner reports of each batch
     rate_mean, rate_share_nonpositive [R, S + 1, L]   of learnable rates, per layer
-    inside_accuracy [R, S, E, T] at the evaluations inside tasks
+    inside_accuracy [R, S, E, T] at the evaluations inside tasks, which are after inside_batches [E] of all batches, the
+                                 share inside_progress [S, E] of a task's, NaN from a shorter task's end on
     and what a probe measures [R, S, ...]
 
 Dimensions: R runs, S stages, T tasks, N batches, E evaluations inside a task, L layers.
@@ -30,7 +31,7 @@ from lamaml_jax.types import Batch, Info, State
 
 Record: TypeAlias = dict[str, np.ndarray]
 
-OF_ALL = ("layer_names", "inside_batches")
+OF_ALL = ("layer_names", "inside_batches", "inside_progress")
 """What of a finished record is the same for all runs, and does not begin with their axis."""
 
 
@@ -130,7 +131,10 @@ def note_names(record: Record, plan: Plan, state: State) -> None:
     if "rate_mean" in record:
         record["layer_names"] = np.array(metrics.layer_names(state.lrs))
     if plan.inside:
+        batches = np.array([[plan.num_batches(stage)] for stage in range(len(plan.rows))])
+        shares = np.array(plan.inside) / batches
         record["inside_batches"] = np.array(plan.inside)
+        record["inside_progress"] = np.where(shares < 1, shares, np.nan)
 
 
 _RATES = ("rate_mean", "rate_share_nonpositive")

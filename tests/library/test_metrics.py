@@ -124,6 +124,16 @@ def test_learning_curve_area_is_the_mean_accuracy_while_a_task_is_learnt() -> No
     by_hand = 0.25 * (before + 0.70) / 2 + 0.75 * (0.70 + after) / 2
     area = metrics.learning_curve_area(ACCURACY, inside, np.array([0.25]))
     assert area == pytest.approx(by_hand)
+    # The second task ends before there is an evaluation inside, and the third has it later.
+    inside[1, 0, 1] = np.nan
+    shares = np.array([[0.25], [np.nan], [0.5]])
+    tasks = (
+        0.25 * (0.10 + 0.70) / 2 + 0.75 * (0.70 + 0.90) / 2,
+        (0.30 + 0.80) / 2,
+        0.5 * (0.40 + 0.80) / 2 + 0.5 * (0.80 + 0.95) / 2,
+    )
+    area = metrics.learning_curve_area(ACCURACY, inside, shares)
+    assert area == pytest.approx(np.mean(tasks))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +148,12 @@ def test_learning_curve_area_is_the_mean_accuracy_while_a_task_is_learnt() -> No
         ),
         (np.ones((3, 2, 3)), np.array([0.5, 0.5]), "progress is .* ascending shares within"),
         (np.ones((3, 1, 3)), np.array([1.0]), "progress is .* ascending shares within"),
+        (np.ones((3, 1, 3)), np.ones((2, 1)) / 2, "progress is .* ascending shares within"),
+        (
+            np.ones((3, 2, 3)),
+            np.array([[np.nan, 0.5]] * 3),
+            "progress is .* ascending shares within",
+        ),
         (np.ones((3, 3)), np.array([0.5]), r"inside is of shape \(3, 3\); .* with T = 3 tasks"),
         (np.ones((3, 1, 2)), np.array([0.5]), r"inside is of shape \(3, 1, 2\); it must be"),
     ],

@@ -86,7 +86,9 @@ def test_pictures_say_what_data_accuracies_are_on(split):
     accuracy, inside = _accuracy(2, 3), np.full((2, 3, 1, 3), 0.5)
     matrix = figures.plot_accuracy_matrix(accuracy, "", split=split).axes[1]
     tasks = figures.plot_task_accuracies(accuracy, "", split=split).axes[0]
-    within = figures.plot_inside_tasks(accuracy, inside, np.array([0.5]), "", split=split).axes[0]
+    within = figures.plot_inside_tasks(
+        accuracy, inside, np.full((accuracy.shape[2], 1), 0.5), "", split=split
+    ).axes[0]
     assert {ax.get_ylabel() for ax in (matrix, tasks, within)} == {f"{split} accuracy (%)"}
     compared = comparison.plot_comparison({"A": accuracy}, "", split=split).axes[0]
     assert compared.get_ylabel() == f"mean {split} accuracy, tasks seen so far (%)"

@@ -159,7 +159,7 @@ def test_further_metrics_are_the_librarys() -> None:
     cells = {
         "inside_accuracy": inside,
         "inside_batches": np.array([3, 6]),
-        "loss": np.zeros((5, 3, 10)),
+        "inside_progress": np.array([[0.3, 0.6]] * 3),
     }
     a = a._replace(results={**a.results, **cells})
     rows = tables(inference.further_metrics(found([a, iid])))["metrics"]

@@ -18,7 +18,7 @@ from lamaml_jax.training import recording
 
 ROOT = pathlib.Path(train.__file__).parents[1]
 TINY = ("--learner=la_er", "--packaged_mnist", "--smoke", "--samples_per_task=45")  # 5 batches
-INSIDE = {"inside_accuracy", "inside_batches"}
+INSIDE = {"inside_accuracy", "inside_batches", "inside_progress"}
 Runs = dict[int | None, pathlib.Path]
 
 
@@ -51,7 +51,9 @@ def test_tasks_seen_are_evaluated_inside_each_task(runs: Runs) -> None:
     np.testing.assert_array_equal(np.isfinite(many["inside_accuracy"]), seen)
     np.testing.assert_array_equal(few["inside_accuracy"], many["inside_accuracy"][:, :, 2:3])
     # What is measured moves from the end of a task to that of the next.
-    curve = figures.inside_curves(many["accuracy"], many["inside_accuracy"], np.arange(1, 5) / 5)
+    curve = figures.inside_curves(
+        many["accuracy"], many["inside_accuracy"], many["inside_progress"]
+    )
     assert len(np.unique(curve[1][0, 1, :, 0])) > 3
 
 

@@ -50,13 +50,11 @@ class Run(NamedTuple):
     @property
     def inside(self) -> np.ndarray | None:
         """Fractions `[S, T, E, T]` of the same seeds inside tasks, where they were evaluated there."""
-        if "inside_accuracy" not in self.results:
+        if self.progress is None:
             return None
         return self.results["inside_accuracy"][~self.results["diverged"]]
 
     @property
     def progress(self) -> np.ndarray | None:
-        """The share of a task's training behind each of these evaluations `[E]`."""
-        if "inside_accuracy" not in self.results:
-            return None
-        return self.results["inside_batches"] / self.results["loss"].shape[-1]
+        """The share of each task's training behind each of these evaluations `[T, E]`; see `recording`."""
+        return self.results.get("inside_progress")

@@ -20,7 +20,8 @@ def is_whole(results: Mapping[str, np.ndarray]) -> bool:
     if "inside_accuracy" in results:
         batches, num_tasks = results.get("inside_batches", np.zeros(0)), num_rows - 1
         wanted = (num_seeds, num_tasks, len(batches), num_tasks)
-        if results["inside_accuracy"].shape != wanted or "loss" not in results:
+        shares = results.get("inside_progress", np.zeros(wanted[1:3]))
+        if results["inside_accuracy"].shape != wanted or shares.shape != wanted[1:3]:
             return False
     if "rate_mean" not in results:
         return True
