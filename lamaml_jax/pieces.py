@@ -39,7 +39,7 @@ def filled_up(batch: Batch, another: Batch) -> Batch:
     """
 
     def fill(a: jax.Array, of: jax.Array) -> jax.Array:
-        first = jnp.where(another.valid[0], of[0], jnp.zeros_like(of[0]))
+        first = jnp.where(another.valid[0], of[0], jnp.zeros(of.shape[1:], of.dtype))
         return jnp.where(batch.valid.reshape(-1, *[1] * (a.ndim - 1)), a, first)
 
     return batch._replace(

@@ -140,7 +140,7 @@ def test_unknown_table_is_named(
     text = f"Here:\n<!-- table: {description} -->\n<!-- end -->\n"
     (tmp_path / "README.md").write_text(text)
     with pytest.raises(ValueError, match=f"README.md: '{description}' is no table"):
-        docs.main()
+        docs.main([])
     assert (tmp_path / "README.md").read_text() == text
 
 
@@ -152,10 +152,10 @@ def test_command_writes_pages_and_leaves_prose(
     (tmp_path / "README.md").write_text("| a | table | by | hand |\n")
     page = tmp_path / "docs" / "page.md"
     page.write_text("Before.\n\n<!-- table: weights -->\nold\n<!-- end -->\n\nAfter.\n")
-    docs.main()
+    docs.main([])
     assert capsys.readouterr().out == "docs/page.md\n"
     text = page.read_text()
     assert text.startswith("Before.\n\n<!-- table: weights -->\n\n| benchmark | learner |")
     assert text.endswith("|\n\n<!-- end -->\n\nAfter.\n") and "old" not in text
-    docs.main()
+    docs.main([])
     assert capsys.readouterr().out == ""
