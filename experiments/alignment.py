@@ -44,7 +44,7 @@ def main(argv: Sequence[str]) -> None:
         options.refuse_arguments(argv)
         learners = options.learners(alignment.LEARNERS)
         configs = [_config(learner, learners) for learner in learners]
-        root, dataset = options.workdir(), options.dataset(configs[0].dataset)
+        root, dataset = options.workdir(), options.dataset(configs[0])
         runs = [(config, root / config.learner) for config in configs]
         if (num_tasks := configs[0].make_benchmark(dataset).setting.num_tasks) < 2:
             raise ValueError(

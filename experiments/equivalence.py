@@ -58,7 +58,7 @@ def main(argv: Sequence[str]) -> None:
             eval="needed",
         )
         steps = equivalence.read_steps(_STEPS.value, config.batch_size())
-        root, dataset = options.workdir(), options.dataset(config.dataset)
+        root, dataset = options.workdir(), options.dataset(config)
         settings = folder.settings_of([config], dataset, inner_steps=steps)
         about = folder.About(
             "equivalence", config.benchmark, learners, list(config.seeds), [], {}, settings

@@ -37,7 +37,7 @@ def main(argv: Sequence[str]) -> None:
     """Evaluate, print, and compare."""
     with console.plain_errors():
         config, folder = finished.config(argv), console.path("run", argv[1])
-        benchmark = config.make_benchmark(options.dataset(config.dataset))
+        benchmark = config.make_benchmark(options.dataset(config))
         given = {"stream": benchmark, "learner": catalogue.learner(config.learner)}
         given["model"] = config.model(benchmark.setting.num_classes)
         result = Result.load(folder, **given)

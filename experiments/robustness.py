@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         learners = options.learners(robustness.RATES)
         presets = [_preset(learner, learners) for learner in learners]
         wanted = {preset.learner: _request(preset, learners) for preset in presets}
-        root, dataset = options.workdir(), options.dataset(presets[0].dataset)
+        root, dataset = options.workdir(), options.dataset(presets[0])
         configs = [request.configs[0] for request in wanted.values()]
         settings = folder.settings_of(configs, dataset, points=_POINTS.value)
         about = folder.About(

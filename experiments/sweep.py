@@ -56,7 +56,7 @@ def main(argv: Sequence[str]) -> None:
         wanted = command.request(learners[0], *_points(learners[0]), options.workdir(), num_seeds=3)
         report_seeds = _report_seeds()
         command.check_report(wanted, report_seeds)
-        dataset = options.dataset(wanted.configs[0].dataset)
+        dataset = options.dataset(wanted.configs[0])
         if options.DRY_RUN.value:
             command.show_dry([wanted], dataset)
             return

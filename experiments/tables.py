@@ -159,7 +159,7 @@ def _num_runs() -> int:
 def _dataset(config: Config) -> ImageDataset | None:
     """Load the images, but for a list where they are not named."""
     is_named = options.PACKAGED.value or options.DATA_DIR.value is not None
-    return options.dataset(config.dataset, config.benchmark) if is_named or not _is_list() else None
+    return options.dataset(config) if is_named or not _is_list() else None
 
 
 def _config(name: Name, names: Sequence[Name]) -> Config:

@@ -51,7 +51,7 @@ def main(argv: Sequence[str]) -> None:
         learners, left_out = _learners()
         wanted = {learner: _request(learner, learners) for learner in learners}
         first = wanted[learners[0]]
-        root, dataset = options.workdir(), options.dataset(first.configs[0].dataset)
+        root, dataset = options.workdir(), options.dataset(first.configs[0])
         configs = [request.configs[0] for request in wanted.values()]
         settings = folder.settings_of(configs, dataset, passes=list(first.axes[0].values))
         about = folder.About(

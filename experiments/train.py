@@ -91,7 +91,7 @@ def _run() -> None:
         )
     configs, left_out = _with_task_ids(_configs())
     root = options.workdir()
-    dataset = options.dataset(configs[0].dataset)
+    dataset = options.dataset(configs[0])
     for config in configs:
         # Refuse what does not fit these data before anything runs.
         training.plan(**config.training(config.make_benchmark(dataset)), settings=config.keywords)

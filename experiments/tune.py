@@ -38,7 +38,7 @@ def main(argv: Sequence[str]) -> None:
         options.refuse_arguments(argv, dry_run=True)
         learners = options.learners([])
         wanted = [_request(learner, learners) for learner in learners]
-        dataset = options.dataset(wanted[0].configs[0].dataset)
+        dataset = options.dataset(wanted[0].configs[0])
         if options.DRY_RUN.value:
             command.show_dry(wanted, dataset)
             return

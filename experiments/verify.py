@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> None:
     """Make the run, or its end, again, and compare."""
     with console.plain_errors():
         config, folder = finished.config(argv), console.path("run", argv[1])
-        dataset = options.dataset(config.dataset)
+        dataset = options.dataset(config)
         workdirs.check(folder, config, dataset)
         if _IN.value:
             runner.run(config, dataset, pathlib.Path(_IN.value))

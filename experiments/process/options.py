@@ -10,6 +10,7 @@ from absl import flags
 from experiments import presets
 from experiments.process import backend, console
 from experiments.runs import catalogue
+from experiments.runs.config import Config
 from lamaml_jax import LEARNERS, datasets
 
 BENCHMARK = flags.DEFINE_string(
@@ -272,23 +273,21 @@ def workdir(default: str | None = None) -> pathlib.Path:
     return console.path("workdir", text)
 
 
-def dataset(name: str | None, benchmark: str | None = None) -> datasets.ImageDataset | None:
-    """Load the dataset of this name; of None, of a benchmark with data of its own, there is none.
-
-    Args:
-        name: Of the dataset.
-        benchmark: What a message says needs it; --benchmark by default.
+def dataset(config: Config) -> datasets.ImageDataset | None:
+    """Load the images of a run; of a benchmark with data of its own there are none.
 
     Raises:
-        ValueError: It is not said where from, or twice.
-        DatasetError: It is not there.
+        ValueError: It is not said where from, or twice, or of data that the benchmark does not take.
+        DatasetError: They are not there.
     """
-    benchmark = benchmark or BENCHMARK.value
+    name, benchmark = config.dataset, config.benchmark
     if PACKAGED.value and DATA_DIR.value is not None:
         raise ValueError("packaged_mnist and data_dir are both given; it must be one of them.")
     if name is None and PACKAGED.value:
         raise ValueError(f"packaged_mnist is given; {benchmark} has data of its own.")
     if name is None:
+        if DATA_DIR.value not in (None, config.stream.get("data_dir")):
+            raise ValueError(f"data_dir is given; {benchmark} has data of its own.")
         return None
     if PACKAGED.value and name != "mnist":
         raise ValueError(f"packaged_mnist is given; {benchmark} needs {name} in a data_dir.")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from running import run_script, run_train
 
-from experiments import report, sweep
+from experiments import evaluate, report, sweep
 from experiments.runs import workdirs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -121,6 +121,16 @@ def test_a_users_stream_learner_and_network_are_run_beside_ours(run: pathlib.Pat
         results = workdirs.read_results(run / learner)
         assert results["accuracy"].shape == (2, 3, 2) and results["accuracy"][:, -1].mean() > 0.8
         assert results["loss"].shape == (2, 2, 5) and np.isnan(results["loss"][:, 0, 3:]).all()
+
+
+@pytest.mark.parametrize("flag", ["data_dir=.", "packaged_mnist"])
+def test_a_finished_run_on_data_of_its_own_takes_no_others(
+    flag: str, run: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_script(evaluate, str(run / "er"), f"--{flag}")
+    named = flag.partition("=")[0]
+    assert re.search(f"{named} is given; .*my_stream.py:make has data", capsys.readouterr().err)
 
 
 def test_a_report_calls_them_by_their_functions(run: pathlib.Path, tmp_path: pathlib.Path) -> None:
