@@ -13,9 +13,7 @@ from typing import Any, NamedTuple
 
 from experiments.runs import descriptions, identity, workdirs
 from experiments.runs.config import Config
-from lamaml_jax import checkpoint
 from lamaml_jax.checkpoint import Place
-from lamaml_jax.training.saving import CHECKPOINTS
 
 FOLDER = workdirs.CLUSTER
 """Holds a run's units in its work directory, until they are merged."""
@@ -43,7 +41,7 @@ class Unit(NamedTuple):
         """Return how far the files say it is; one that ended early, as its runs diverged, is at the end."""
         if workdirs.is_finished(self.folder):
             return Place(self.stages)
-        return (checkpoint.saved(self.folder / CHECKPOINTS) or [Place(0)])[-1]
+        return workdirs.place(self.folder)
 
 
 def divide(config: Config, folder: pathlib.Path, unit_runs: int, stages: int) -> list[Unit]:

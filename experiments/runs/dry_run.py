@@ -24,7 +24,6 @@ from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import make_run
 from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.program import Program, compile_runs
-from lamaml_jax.training.saving import CHECKPOINTS
 from lamaml_jax.types import State
 
 PROBE_SECONDS = 10.0
@@ -120,7 +119,7 @@ def show(
     rows = [["learner", "runs", "tasks to learn", "updates", "minutes", "memory", "disk"]]
     minutes, kept, most = 0.0, 0.0, 0.0
     for config, folder in ahead:
-        work = left(config, dataset, checkpoint.Place(0) if overwrite else place(folder))
+        work = left(config, dataset, checkpoint.Place(0) if overwrite else workdirs.place(folder))
         if config.learner not in paces:
             paces[config.learner] = probe(config, work.plan, PROBE_SECONDS / len(learners))
         bytes_of, num_runs = size(config, dataset), len(config.runs().each())
@@ -141,11 +140,6 @@ def show(
         )
     print(_of_pairs(len(runs[0][0].seeds)))
     print("Nothing was run.")
-
-
-def place(folder: pathlib.Path) -> checkpoint.Place:
-    """Return how far the run of a work directory is, by the states that it has kept."""
-    return (checkpoint.saved(folder / CHECKPOINTS) or [checkpoint.Place(0)])[-1]
 
 
 def left(config: Config, dataset: ImageDataset | None, since: checkpoint.Place) -> Work:

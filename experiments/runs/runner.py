@@ -108,7 +108,8 @@ def _train(
             desc=catalogue.short(config.learner), unit="task", dynamic_ncols=True, file=sys.stderr
         ) as bar,
     ):
-        bar.set_postfix_str("compiling")
+        inside = workdirs.place(workdir).batches  # of a task, at whose end something is told next
+        bar.set_postfix_str("going on inside a task" if inside else "compiling")
         writers: list[Callable[[Progress], None]] = []
         writers.append(functools.partial(metric_lines.write, workdir))
         if tensorboard:

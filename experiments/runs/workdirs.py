@@ -178,6 +178,11 @@ def read_results(workdir: pathlib.Path) -> dict[str, np.ndarray]:
         ) from None
 
 
+def place(workdir: pathlib.Path) -> checkpoint.Place:
+    """Return how far the run of a work directory is, by the states that it has kept."""
+    return (checkpoint.saved(workdir / saving.CHECKPOINTS) or [checkpoint.Place(0)])[-1]
+
+
 def event_files(workdir: pathlib.Path) -> list[pathlib.Path]:
     """Return the files that `events` has written."""
     return sorted(workdir.glob("tensorboard/seed_*/events.out.tfevents.*"))

@@ -12,7 +12,7 @@ from experiments import collect
 from experiments.collect import Row
 from experiments.presets.preset import Protocol
 from experiments.process import backend
-from experiments.runs import dry_run
+from experiments.runs import dry_run, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from experiments.tabling.cells import Cell
@@ -122,7 +122,7 @@ def _probe(cell: Cell, dataset: ImageDataset | None, seconds: float) -> dry_run.
     config, folder = cell.ahead()[0]
     print(f"probing {cell.name.learner} on {cell.name.benchmark} ...", file=sys.stderr)
     try:
-        work = dry_run.left(config, dataset, dry_run.place(folder))
+        work = dry_run.left(config, dataset, workdirs.place(folder))
         return dry_run.probe(config, work.plan, seconds)
     except Exception as error:  # of whatever kind, it is the run's own to report
         return (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -134,7 +134,7 @@ def _at_pace(cell: Cell, dataset: ImageDataset | None, pace: dry_run.Pace | str)
     if isinstance(pace, str):
         return Expected(None, f"no probe: {pace}")
     works = [
-        (config, dry_run.left(config, dataset, dry_run.place(folder)))
+        (config, dry_run.left(config, dataset, workdirs.place(folder)))
         for config, folder in cell.ahead()
     ]
     return Expected(sum(dry_run.seconds(*of, pace) for of in works) / 60, "probe")
@@ -146,7 +146,7 @@ def _updates_per_image(config: Config) -> float:
 
 def _share_left(config: Config, folder: pathlib.Path, dataset: ImageDataset | None) -> float:
     """Return how much of a run is ahead; without the images, which tell a task's length, in whole tasks."""
-    place = dry_run.place(folder)
+    place = workdirs.place(folder)
     if dataset is None or place == checkpoint.Place(0):
         return 1 - place.stage / config.stream["num_tasks"]
     whole = dry_run.left(config, dataset, checkpoint.Place(0))

@@ -14,7 +14,7 @@ from experiments.reporting.summary import (
     title_of,
 )
 from experiments.reporting.tables import markdown
-from experiments.runs import catalogue, descriptions, dry_run, finished
+from experiments.runs import catalogue, descriptions, finished, workdirs
 from experiments.tabling.cells import Cell
 from experiments.tabling.expected import Expected
 
@@ -123,7 +123,7 @@ def _state(cell: Cell) -> str:
     begun = [part for part in cell.ahead() if descriptions.whole(part[1])]
     if begun:
         ((config, folder), *_) = begun
-        return f"begun, {dry_run.place(folder).stage} of {config.stream['num_tasks']} tasks"
+        return f"begun, {workdirs.place(folder).stage} of {config.stream['num_tasks']} tasks"
     if len(cell.ahead()) < len(cell.parts):
         return "seeds " + ", ".join(str(s) for of, _ in cell.ahead() for s in of.seeds) + " missing"
     return "missing"
