@@ -4,9 +4,7 @@ from collections.abc import Iterable
 
 _OWN = frozenset({"seeds", "accuracy", "eval_loss", "diverged", "layer_names"})
 _PREFIXES = ("rate_", "inside_")
-_OF_NUMPY = frozenset(
-    {"file", "allow_pickle"}
-)  # arguments of numpy.savez, which takes arrays by name
+_OF_NUMPY = frozenset({"file", "allow_pickle"})  # what numpy.savez takes beside arrays by name
 
 
 def taken(names: Iterable[str], others: Iterable[str] = ()) -> str | None:

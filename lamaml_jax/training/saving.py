@@ -101,10 +101,8 @@ def load(
         )
     found = _read_description(home / DESCRIPTION)
     plan, shapes = description.planned(found, given)
-    record, state = (
-        read_arrays(directory / RESULTS),
-        _read_state(home, state_shapes(plan, shapes)),
-    )
+    record = read_arrays(directory / RESULTS)
+    state = _read_state(home, state_shapes(plan, shapes))
     if others := fingerprints.others(plan, shapes, found, given):
         warnings.warn(
             f"{' and '.join(others)} given to load for {directory} may be another than was trained, as a fingerprint "
