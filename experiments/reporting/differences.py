@@ -1,6 +1,6 @@
 """How two runs, A and B, differ, in lines of text: "what: in A | in B".
 
-Dimensions: S seeds, T tasks.
+Dimensions: S seeds, T tasks, E evaluations inside a task.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,6 +13,9 @@ from lamaml_jax.training.recording import OF_ALL
 
 _AFTER = ("accuracy", "rate_mean", "rate_share_nonpositive")
 """Arrays `[S, T + 1, ...]` of what is measured after t tasks; other numbers `[S, T, ...]` are of a task's training."""
+
+_INSIDE = ("inside_accuracy", "inside_eval_loss")
+"""Arrays `[S, T, E, ...]` of evaluations inside tasks."""
 
 
 class First(NamedTuple):
@@ -60,17 +63,20 @@ def of_results(first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
     """Return what differs of two results.npz: the first number, then each array, as far as both go.
 
     Numbers are the same if all bits are. A number that only one run has, such as the accuracy of a task that the other
-    did not evaluate, is not compared but counted.
+    did not evaluate, is not compared but counted. Of evaluations inside tasks those after as many batches are compared.
     """
     lines = [f"{name}: only in {side}" for name, side in _alone(first, second)]
     if not np.array_equal(first["seeds"], second["seeds"]):
         lines.append(f"seeds: {_listed(first['seeds'])} | {_listed(second['seeds'])}")
     seeds, rows, other_rows = _same_seeds(first["seeds"].tolist(), second["seeds"].tolist())
+    moments, other_moments = _same_moments(first, second)
     firsts: list[First] = []
     for name in first:
         if name == "seeds" or name not in second:
             continue
         a, b = first[name], second[name]
+        if name in _INSIDE:
+            a, b = a[:, :, moments], b[:, :, other_moments]
         if name in OF_ALL:
             lines += [] if np.array_equal(a, b) else [f"{name}: {_listed(a)} | {_listed(b)}"]
             continue
@@ -94,6 +100,18 @@ def _same_seeds(first: list[int], second: list[int]) -> tuple[list[int], list[in
         return first, [*range(len(first))], [*range(len(first))]
     both = [seed for seed in first if seed in second]
     return both, [first.index(seed) for seed in both], [second.index(seed) for seed in both]
+
+
+def _same_moments(
+    first: Mapping[str, np.ndarray], second: Mapping[str, np.ndarray]
+) -> tuple[np.ndarray | slice, np.ndarray | slice]:
+    """Return where each has the evaluations that both made after as many batches of a task."""
+    if "inside_batches" not in first or "inside_batches" not in second:
+        return slice(None), slice(None)
+    _, ours, theirs = np.intersect1d(
+        first["inside_batches"], second["inside_batches"], return_indices=True
+    )
+    return ours, theirs
 
 
 def _common(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

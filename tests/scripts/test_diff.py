@@ -133,6 +133,23 @@ def test_evaluations_inside_tasks_are_at_the_same_batches_for_all_seeds(
     assert differences.of_results(first, second) == [expected]
 
 
+def test_evaluations_after_as_many_batches_of_a_task_are_compared() -> None:
+    values = np.random.default_rng(0).uniform(size=(2, 3, 6, 3))
+    every = {**results(), "inside_accuracy": values, "inside_batches": np.arange(1, 7)}
+    others = [1, 3, 5]  # after 2, 4 and 6 batches
+    sparse = {
+        **every,
+        "inside_accuracy": values[:, :, others].copy(),
+        "inside_batches": np.arange(2, 8, 2),
+    }
+    batches = "inside_batches: 1 2 3 4 5 6 | 2 4 6"
+    assert differences.of_results(every, sparse) == [batches]
+    sparse["inside_accuracy"][1, 2, 0, 1] += 1
+    assert "inside_accuracy: 1 of 54 numbers differ, by at most 1" in differences.of_results(
+        every, sparse
+    )
+
+
 def test_points_of_a_sweep_are_compared_one_by_one() -> None:
     first = results([0, 1, 0, 1])
     second = {name: array.copy() for name, array in first.items()}
