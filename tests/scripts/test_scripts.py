@@ -32,11 +32,10 @@ def preset(benchmark: str, learner: str, num_tasks: int | None = None, **changes
     return make_config(
         benchmark=benchmark,
         learner=learner,
-        assignments=[],
         seeds=(0,),
         stream={"num_tasks": num_tasks, "heads": heads},
         network={},
-        **changes,
+        **{"assignments": [], **changes},
     )
 
 
@@ -127,6 +126,8 @@ def test_example_gradients_are_counted_by_hand() -> None:
     counts |= {"la_der": counts["la_maml"], "fs_dgpm": 5 * (10 + 2 * 20)}
     for learner, count in counts.items():
         assert measure.gradients_per_batch(preset("mnist_rotations", learner), 9) == count
+    reduced = preset("mnist_rotations", "la_maml", assignments=["variance_reduction=0.3"])
+    assert measure.gradients_per_batch(reduced, 9) == 2 * counts["la_maml"]
 
 
 def test_no_grid_has_more_points_than_allowed_and_all_its_settings_are_taken() -> None:
