@@ -80,11 +80,11 @@ def _report_seeds() -> int:
 
 def _points(learner: str) -> tuple[list[grid.Axis], list[grid.Point]]:
     many = _YES.value
-    axes = [grid.parse(text, many=many) for text in _GRID.value]
+    integers = integer_names(options.benchmark(), learner, options.NETWORK.value)
+    axes = [grid.parse(text, integers=integers, many=many) for text in _GRID.value]
     if _RANDOM.value is None or not axes:
         return axes, grid.product(axes, many=many) if axes else []
     (first,) = options.seeds(1, command.FIRST_SEED)
-    integers = integer_names(options.benchmark(), learner, options.NETWORK.value)
     return axes, grid.random(axes, _RANDOM.value, first, integers=integers, many=many)
 
 

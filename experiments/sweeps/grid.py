@@ -37,12 +37,13 @@ class Axis(NamedTuple):
     ends: tuple[float, float] | None = None
 
 
-def parse(text: str, *, many: bool = False) -> Axis:
+def parse(text: str, *, integers: Collection[str] = (), many: bool = False) -> Axis:
     """Read one axis.
 
     Args:
         text: `name=a,b,c` for a list, `name=low:high:log8` or `name=low:high:lin5` for a range of so many values, ends
             included; `log` and `lin` without a number for a range that random points are drawn from.
+        integers: The names of settings whose ranges are spaced in integers.
         many: As in `check_size`.
 
     Raises:
@@ -54,7 +55,7 @@ def parse(text: str, *, many: bool = False) -> Axis:
             f"grid is {text!r}; it must be name=a,b,c or name=low:high:log8 or name=low:high:lin5."
         )
     if ":" in values:
-        return _range(name, values, text, many)
+        return _range(name, values, text, whole=name in integers, many=many)
     return listed(name, [word.strip() for word in values.split(",")], f"grid is {text!r}")
 
 
@@ -160,7 +161,7 @@ def number(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _range(name: str, values: str, text: str, many: bool) -> Axis:
+def _range(name: str, values: str, text: str, *, whole: bool, many: bool) -> Axis:
     parts = values.split(":")
     low, high = (number(part) for part in (*parts, "", "")[:2])
     kind, count = (parts[2][:3], parts[2][3:]) if len(parts) == 3 else ("", "")
@@ -183,7 +184,7 @@ def _range(name: str, values: str, text: str, many: bool) -> Axis:
         raise ValueError(f"grid is {text!r}; a range must have 2 values or more.")
     check_size(int(count or 0), many=many)
     space = np.geomspace if kind == "log" else np.linspace
-    spaced = tuple(f"{value:.6g}" for value in space(low, high, int(count or 0)))
+    spaced = tuple(_written(value, whole=whole) for value in space(low, high, int(count or 0)))
     if count:
         _check_different(spaced, f"grid is {text!r}")
     return Axis(name, spaced, scale, (low, high))
@@ -216,6 +217,10 @@ def _at(axis: Axis, share: float, *, whole: bool) -> str:
         return axis.values[int(share * len(axis.values))]
     low, high = axis.ends
     value = low * (high / low) ** share if axis.scale == "log" else low + share * (high - low)
+    return _written(value, whole=whole)
+
+
+def _written(value: float, *, whole: bool) -> str:
     return str(round(value)) if whole else f"{value:.6g}"
 
 

@@ -24,6 +24,13 @@ def test_a_lin_range_of_integers_is_written_as_integers() -> None:
     assert grid.parse("glances=1:9:lin5").values == ("1", "3", "5", "7", "9")
 
 
+def test_range_of_an_integer_is_spaced_in_integers() -> None:
+    axis = grid.parse("memory=10:1000:log4", integers={"memory"})
+    assert axis.values == ("10", "46", "215", "1000")
+    with pytest.raises(ValueError, match="different from each other"):
+        grid.parse("glances=1:3:lin6", integers={"glances"})
+
+
 @pytest.mark.parametrize(
     ("text", "scale"), [("lr=0.01,0.03,0.1", "log"), ("x=1,2,3", "lin"), ("x=-1,0,30", "lin")]
 )
