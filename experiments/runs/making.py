@@ -50,6 +50,10 @@ def make_config(
         ValueError: In one sentence, what is wrong with which argument.
     """
     dataset = catalogue.dataset(benchmark, dataset)
+    if catalogue.is_own(benchmark) and semantics != "released":
+        raise ValueError(
+            f"semantics is {semantics!r}; {benchmark} has no presets for it to choose among: set what differs by --set."
+        )
     factories = _factories(benchmark, learner, architecture)
     set_of = _parse_assignments(f"setting of {learner} on {benchmark}", factories, assignments)
     _require_all(factories["network"], set_of["network"])
@@ -135,6 +139,9 @@ def _parse_assignments(
         owners = [whose for whose, factory in factories.items() if name in hyper.names(factory)]
         if not owners:
             raise ValueError(_unknown(what, name, factories))
+        if len(owners) > 1:
+            of = " and of ".join(hyper.name_of(factories[whose]) for whose in owners)
+            raise ValueError(f"{name!r} is a setting of {of}; rename that of yours.")
         texts[owners[0]].append(text)
     return {whose: hyper.parse(factory, texts[whose]) for whose, factory in factories.items()}
 
@@ -193,10 +200,11 @@ def _stream(
     preset = presets.stream(benchmark, learner, protocol)
     dataset = catalogue.dataset(benchmark)
     if dataset is None:  # a user's own, with the length that it has
-        passes = (
-            {"epochs": presets.EPOCHS[protocol]} if protocol == "multi" and "epochs" in own else {}
-        )
-        return own | passes | given
+        if protocol == "single":
+            return own | given
+        if "epochs" not in own:
+            raise ValueError(f"protocol is 'multi'; {benchmark} has no epochs, and is passed once.")
+        return own | {"epochs": presets.EPOCHS[protocol]} | given
     values = own | preset | given
     if "classes_per_task" in own:
         num_classes = catalogue.DATASETS[dataset].num_classes

@@ -7,82 +7,13 @@ import textwrap
 
 import numpy as np
 import pytest
+from own_files import METHOD, STREAM
 from running import run_script, run_train
 
 from experiments import evaluate, report, sweep
 from experiments.runs import workdirs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
-
-STREAM = """
-    import numpy as np
-    from typing import Literal
-    from lamaml_jax import streams
-
-    def make(*, num_tasks: int = 3, spread: float = 0.5, heads: Literal["shared", "per_task"] = "per_task",
-             eval_split: Literal["test", "validation"] = "test", epochs: int = 1):
-        rng = np.random.default_rng(0)
-        centres = 2 * rng.normal(size=(num_tasks, 2, 5))
-        def task(of, size):
-            y = np.arange(size) % 2
-            return centres[of][y] + spread * rng.normal(size=(size, 5)), y
-        train = [task(of, 30 + 20 * of) for of in range(num_tasks)]
-        test = [task(of, 12) for of in range(num_tasks)]
-        return streams.from_arrays(train, test, heads=heads, eval_split=eval_split, epochs=epochs)
-
-    def nothing(*, size: int = 1):
-        return [size]
-
-    def positional(a):
-        return a
-
-    def unannotated(*, a=1):
-        return a
-
-    def settable(n=3, *, name: str = "a"):
-        return make(num_tasks=n)
-
-    def broken(*, size: int = 1):
-        raise ValueError("boom")
-
-    def plain(*, size: int = 20):
-        x = np.random.default_rng(0).normal(size=(size, 2))
-        y = (x[:, 0] > 0).astype(int)
-        return streams.from_arrays([(x, y)] * 2, [(x, y)] * 2)
-
-    def sequence():
-        x, y = np.zeros((4, 2)), np.arange(4) % 2
-        return streams.from_arrays([(x, y)] * 2, [(x, y)] * 2, sequence=[(0, 0), (1, 0)])
-"""
-METHOD = """
-    from lamaml_jax import networks, online
-
-    def slow(model, setting, *, lr: float = 0.2, steps: int = 1):
-        return online(model, setting, lr=lr / steps)
-
-    def rateless(model, setting, *, lr: float):
-        return online(model, setting, lr=lr)
-
-    def nothing(model, setting):
-        pass
-
-    def linear(num_classes, *, scale: float = 1.0):
-        return networks.mlp(num_classes, hidden=())
-
-    def no_argument():
-        return networks.mlp(2)
-
-    def no_model(num_classes):
-        pass
-
-    def broken_model(num_classes):
-        model = networks.mlp(num_classes)
-
-        def apply(params, x, gates=None):
-            raise ValueError("in a trace")
-
-        return model._replace(apply=apply)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -260,6 +191,18 @@ def test_a_grid_is_over_what_can_be_set(
         (
             ["--benchmark={my_stream.py}:make", "--set=spred=1"],
             "'spred' is not a setting of .*spread",
+        ),
+        (
+            ["--benchmark={my_stream.py}:of_both", "--learner=online,er", "--set=lr=0.1"],
+            "'lr' is a setting of online and of of_both; rename that of yours",
+        ),
+        (
+            ["--benchmark={my_stream.py}:plain", "--protocol=multi"],
+            "protocol is 'multi'; .*my_stream.py:plain has no epochs",
+        ),
+        (
+            ["--benchmark={my_stream.py}:make", "--semantics=paper"],
+            "semantics is 'paper'; .*my_stream.py:make has no presets",
         ),
         (["--benchmark={my_stream.py}:make", "--classes_per_task=2"], "has no classes_per_task"),
         (["--benchmark={my_stream.py}:make", "--packaged_mnist"], "has data of its own"),
