@@ -87,10 +87,11 @@ def la_maml(
         push_epochs: Whether examples enter the memory in their "first" epoch only (released) or in "every" one
             (text). They enter once per batch, after the first glance's draw.
         shuffle_glances: Whether every glance reshuffles the incoming batch (released).
-        gradient_projection: tau, which shortens the outer step of each kernel along what its layer gets of remembered
-            examples, as they are at the last task's end: by the factor tau / (r + tau) along a principal direction with
-            r times the energy of the strongest. None steps along the whole gradient. The model must have `kernels` and
-            `layer_inputs`; with heads per task the last kernel, which is the heads', is left whole.
+        gradient_projection: tau, which shortens the outer step's gradient of each kernel along what its layer gets of
+            remembered examples, as they are at the last task's end: by the factor tau / (r + tau) along a principal
+            direction with r times the energy of the strongest, before the rates multiply it. None steps along the whole
+            gradient. The model must have `kernels` and `layer_inputs`; with heads per task the last kernel, which is
+            the heads', is left whole.
         projection_directions: The most directions of a layer that are shortened, the strongest; >= 1.
         outer_scale: What multiplies the outer step, whose shortening and clipping it can make up for; None is 1.
         draw: Replaces the draw of a glance: `draw(key, memory, batch) -> (incoming, replayed)`, the latter with the
