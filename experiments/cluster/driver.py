@@ -44,6 +44,8 @@ def compute(runs: Sequence[Run], dataset: ImageDataset | None, *, overwrite: boo
     with ray_cluster.connected(wanted.address) as ray:
         need = ray_cluster.need(ray, wanted.unit_cpus, wanted.unit_gpus)
         parts = [_divide(run, dataset, wanted.unit_runs, _evenly(runs, need)) for run in runs]
+        for (config, _), of_run in zip(runs, parts, strict=True):
+            units.check_finished(of_run, config, dataset)
         failed = work.perform(ray, need, [unit for of_run in parts for unit in of_run], dataset)
     if failed:
         others = f" Units that failed as well: {len(failed) - 1}." if len(failed) > 1 else ""

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.cluster import units
 from experiments.cluster.units import Unit
 from experiments.runs import descriptions, metric_lines, runner, workdirs
 from experiments.runs.config import Config
@@ -37,8 +38,9 @@ def merge(
         parts: All its units, in order.
 
     Raises:
-        ValueError: A file of a unit is damaged, or another process is at work in the folder.
+        ValueError: A unit is of another run, or a file of it damaged; or another process is at work in the folder.
     """
+    units.check_finished(parts, config, dataset)
     plan = training.plan(
         **config.training(config.make_benchmark(dataset)), settings=config.keywords
     )
@@ -52,6 +54,12 @@ def merge(
         name: first if name in OF_ALL else np.concatenate([of[name] for of in records])
         for name, first in records[0].items()
     }
+    seeds = [seed for _, seed in config.runs().each()]
+    if record["seeds"].tolist() != seeds:
+        raise ValueError(
+            f"units of {str(folder)!r} have results of the seeds {record['seeds'].tolist()}; they must be {seeds}, so "
+            "begin anew in a new folder."
+        )
     infos, done = _learnt(parts)
     description = _description(config, parts)
     with descriptions.kept(folder) as keep:

@@ -8,12 +8,13 @@ import dataclasses
 import json
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.runs import descriptions, identity, workdirs
 from experiments.runs.config import Config
 from lamaml_jax.checkpoint import Place
+from lamaml_jax.datasets import ImageDataset
 
 FOLDER = workdirs.CLUSTER
 """Holds a run's units in its work directory, until they are merged."""
@@ -89,6 +90,24 @@ def write_division(folder: pathlib.Path, unit_runs: int) -> None:
     """Write down how many runs a unit has, as other ones could not go on."""
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     workdirs.write_json(folder / FOLDER / DIVISION, {"unit_runs": unit_runs})
+
+
+def check_finished(parts: Sequence[Unit], config: Config, dataset: ImageDataset | None) -> None:
+    """Check that the finished units are parts of the run asked for; the others are checked where they are computed.
+
+    Args:
+        parts: All units of the run.
+        config: Of the run.
+        dataset: The images.
+
+    Raises:
+        ValueError: One is of other settings, seeds, data or files; which.
+    """
+    if finished := [part for part in parts if workdirs.is_finished(part.folder)]:
+        whole = identity.describe(config, dataset)  # once, as it reads all data
+        for part in finished:
+            wanted = whole | {"settings": identity.settings(part.config)}
+            workdirs.check_described(part.folder, wanted)
 
 
 def check_alike(folder: pathlib.Path, description: Mapping[str, Any]) -> None:

@@ -44,7 +44,7 @@ def describe(config: Config, dataset: ImageDataset | None) -> dict[str, Any]:
     """Return what config.json holds."""
     versions = {name: importlib.metadata.version(name) for name in _PACKAGES}
     description = {
-        "settings": dataclasses.asdict(config),
+        "settings": settings(config),
         "data": _data(config, dataset),
         "files": catalogue.sources((config.benchmark, config.learner, config.architecture)),
         "numerics": {
@@ -60,6 +60,11 @@ def describe(config: Config, dataset: ImageDataset | None) -> dict[str, Any]:
         "flags": {name: _flags(os.environ[name]) for name in _COMPILER_FLAGS if name in os.environ},
     }
     return json.loads(json.dumps(description, default=str))  # as it is read again
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """Return a configuration as config.json has it."""
+    return json.loads(json.dumps(dataclasses.asdict(config), default=str))
 
 
 def _data(config: Config, dataset: ImageDataset | None) -> dict[str, str]:

@@ -90,6 +90,15 @@ def check(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -
         _compare(workdir, found, identity.describe(config, dataset))
 
 
+def check_described(workdir: pathlib.Path, wanted: Mapping[str, Any]) -> None:
+    """Check that `workdir` holds nothing, or the run that `identity.describe` describes so.
+
+    Raises:
+        ValueError: It holds another run, or is not a folder.
+    """
+    _compare(workdir, _descriptions(workdir), wanted)
+
+
 def claim(workdir: pathlib.Path, config: Config, dataset: ImageDataset | None) -> None:
     """Check `workdir`, and unless its run is finished, write config.json and its copy where they are not there.
 
