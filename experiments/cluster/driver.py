@@ -29,7 +29,8 @@ def compute(runs: Sequence[Run], dataset: ImageDataset | None, *, overwrite: boo
         overwrite: Begin anew where units of an earlier call are there.
 
     Raises:
-        ValueError: Flags, folders and cluster do not go together; or units failed, once all others have ended.
+        ValueError: Flags, folders and cluster do not go together; or units failed, once all others have ended
+            and the runs whose units are all finished are merged.
         SystemExit: A signal asked to stop; the states are kept.
     """
     wanted = cluster_options.wanted()
@@ -47,13 +48,17 @@ def compute(runs: Sequence[Run], dataset: ImageDataset | None, *, overwrite: boo
         for (config, _), of_run in zip(runs, parts, strict=True):
             units.check_finished(of_run, config, dataset)
         failed = work.perform(ray, need, [unit for of_run in parts for unit in of_run], dataset)
-    if failed:
-        others = f" Units that failed as well: {len(failed) - 1}." if len(failed) > 1 else ""
-        raise ValueError(f"{failed[0]}{others}")
     for run, of_run in zip(runs, parts, strict=True):
-        config, folder = run
-        merging.merge(config, dataset, folder, of_run)
-        _remove_units(run, dataset)
+        if failed and not all(workdirs.is_finished(unit.folder) for unit in of_run):
+            continue
+        try:
+            merging.merge(run[0], dataset, run[1], of_run)
+            _remove_units(run, dataset)
+        except ValueError as error:  # which must not withhold the results of the others
+            failed.append(str(error))
+    if failed:
+        others = f" Others that failed as well: {len(failed) - 1}." if len(failed) > 1 else ""
+        raise ValueError(f"{failed[0]}{others}")
 
 
 def _check_begun(folder: pathlib.Path, *, on_cluster: bool) -> None:

@@ -108,3 +108,29 @@ def test_merged_seeds_are_those_asked_for(unmerged: pathlib.Path, mnist: ImageDa
     shutil.copy(parts[0].folder / "results.npz", parts[1].folder / "results.npz")
     with pytest.raises(ValueError, match=r"seeds \[0, 0\]; they must be \[0, 1, 2\]"):
         merging.merge(config, mnist, unmerged, parts)
+
+
+@pytest.mark.parametrize("what", ["unit", "merge"])
+def test_finished_runs_are_merged_where_another_fails(
+    what: str,
+    computing: Cluster,
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    merge = merging.merge
+
+    def merge_some(config: Config, *others: Any) -> None:
+        if what == "merge" and config.learner == "online":
+            raise ValueError("online cannot be merged.")
+        merge(config, *others)
+
+    monkeypatch.setattr(merging, "merge", merge_some)
+    flags = ("--learner=online,er", "--num_seeds=1", f"--workdir={tmp_path}")
+    with pytest.raises(SystemExit):
+        computing(*flags, failing=["online"] if what == "unit" else [])
+    reason = "a unit of online failed" if what == "unit" else "online cannot be merged"
+    assert capsys.readouterr().err.endswith(f"error: {reason}.\n")
+    assert workdirs.is_finished(tmp_path / "er") and not (tmp_path / "er" / "cluster").exists()
+    assert not workdirs.is_finished(tmp_path / "online")
+    assert (tmp_path / "online" / "cluster").exists()
