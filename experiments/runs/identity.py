@@ -5,7 +5,6 @@ the same as well; a finished one may be looked at with others.
 """
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,12 +14,12 @@ from typing import Any
 
 import flax
 import jax
-import numpy as np
 
 import lamaml_jax
 from experiments.runs import catalogue
 from experiments.runs.config import Config
 from lamaml_jax.datasets import ImageDataset, checksum
+from lamaml_jax.training import fingerprints
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
@@ -70,8 +69,7 @@ def settings(config: Config) -> dict[str, Any]:
 def _data(config: Config, dataset: ImageDataset | None) -> dict[str, str]:
     if dataset is not None:
         return {"name": dataset.name, "source": dataset.source, "sha256": checksum(dataset)}
-    images = config.make_benchmark(None).images
-    digest = hashlib.sha256(np.ascontiguousarray(images).data).hexdigest()
+    digest = fingerprints.of_examples(config.make_benchmark(None))
     return {"name": config.name_of(None), "source": config.benchmark, "sha256": digest}
 
 

@@ -51,6 +51,12 @@ def of_given(plan: Plan, shapes: Batch) -> dict[str, str]:
     return found
 
 
+def of_examples(stream: Benchmark) -> str:
+    """Return the fingerprint of a stream's images and of which it shows with which labels, the same on all devices."""
+    drawn = _drawn(stream)
+    return digest([stream.images, drawn.train, drawn.test])
+
+
 def of_learner(plan: Plan, shapes: Batch) -> str:
     """Return the fingerprint of what a learner's functions compute, whatever its float settings.
 

@@ -28,6 +28,8 @@ METHOD, PROBE = "sha256_learner", "sha256_probe"
 """Fingerprints of what is a function; that of no probe is None."""
 _LATER = (description.OWN, METHOD, PROBE)
 """What descriptions lack that were written before it was in them."""
+_GIVEN = ("sha256_data", "sha256_transforms", "sha256_network")
+"""Fingerprints of what a user gives, which may have changed though its name has not."""
 
 
 def save(
@@ -70,16 +72,18 @@ def claim(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) ->
 
 
 def is_claimed(directory: pathlib.Path, plan: Plan, evaluation: Mapping[str, Any]) -> bool:
-    """Return whether learner.json in a folder of checkpoints is what `claim` writes there, whatever the code.
+    """Return whether learner.json in a folder of checkpoints is what `claim` writes there, whatever is given.
 
-    Another learner's or probe's code is no damage, and left to `claim` to refuse.
+    Another learner's or probe's code is no damage, nor are other data or another network: they are left to `claim` to
+    refuse.
     """
     try:
         found = _read_description(directory / DESCRIPTION)
     except ValueError:
         return False
     wanted = json.loads(_text({**description.describe(plan), **evaluation}))
-    return not set(_differing(wanted, found)) - set(_LATER)
+    differing = set(_differing(wanted, found))
+    return bool(differing & set(_GIVEN)) or not differing - set(_LATER)
 
 
 def load(
