@@ -114,4 +114,6 @@ def _imported(file: pathlib.Path) -> types.ModuleType:
         raise ValueError(said) from None  # which says the place already
     finally:
         sys.path.remove(str(file.parent))
+        if str(file.parent) not in sys.path:
+            sys.path.append(str(file.parent))  # for those that its functions import
     return module

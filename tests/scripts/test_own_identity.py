@@ -1,14 +1,15 @@
-"""What of users' files, and of the data that they read, makes a run another one."""
+"""Users' files with what they import and read: how it is found, and that other code or data make another run."""
 
 import json
 import pathlib
+import sys
 import textwrap
 
 import numpy as np
 import pytest
 from running import Stopped, run_train, stop_after
 
-from experiments.runs import config, workdirs
+from experiments.runs import config, users, workdirs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -105,3 +106,11 @@ def test_what_learner_json_tells_apart_is_refused_and_no_damage(
     before = path.read_bytes()
     assert f"whose runs differ in {name};" in refused(capsys, *flags)
     assert path.read_bytes() == before
+
+
+def test_a_function_finds_modules_beside_its_file(tmp_path: pathlib.Path) -> None:
+    """Which hide none that are found without."""
+    (tmp_path / "late.py").write_text("def f():\n    import beside\n    return beside.A\n")
+    (tmp_path / "beside.py").write_text("A = 1")
+    assert users.find("learner", f"{tmp_path / 'late.py'}:f", ())() == 1
+    assert sys.path[-1] == str(tmp_path.resolve()) and sys.path.count(sys.path[-1]) == 1
