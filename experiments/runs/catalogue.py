@@ -105,9 +105,10 @@ def dataset(of_benchmark: str, name: str | None = None) -> str | None:
 
 
 def sources(names: Iterable[str | None]) -> dict[str, str]:
-    """Return the SHA-256 of the users' files among names, by name."""
-    own = [name for name in names if name is not None and is_own(name)]
-    return {name: hashlib.sha256(users.path(name).read_bytes()).hexdigest() for name in own}
+    """Return the SHA-256 of the users' files among names, by name, and of what they import from beside them."""
+    own = [users.sources(name) for name in names if name is not None and is_own(name)]
+    files = {name: path for found in own for name, path in found.items()}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items()}
 
 
 def defaults(factory: Callable[..., Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Functions of users' files, named as FILE.py:FUNCTION, and where in a file an error comes from."""
 
+import ast
 import functools
 import importlib.util
 import inspect
@@ -44,6 +45,25 @@ def find(what: str, name: str, arguments: tuple[str, ...]) -> Callable[..., Any]
     return factory
 
 
+def sources(name: str) -> dict[str, pathlib.Path]:
+    """Return the file of FILE.py:FUNCTION, and the modules beside it that it imports, wherever in it, and those import.
+
+    The statements are read, not followed: what is loaded depends on what the process had loaded before.
+
+    Returns:
+        The files, the first by `name` and others by their paths.
+
+    Raises:
+        ValueError: One of them is no Python.
+    """
+    file = path(name).resolve()
+    found = [file]
+    for importing in found:  # which grows
+        found += [other for other in _beside(importing, file.parent) if other not in found]
+    named = {str(path(name).parent / other.relative_to(file.parent)): other for other in found[1:]}
+    return {name: file, **named}
+
+
 def require(made: Any, kind: type, what: str, name: str, example: str) -> None:
     """Check what a user's function returns.
 
@@ -71,6 +91,7 @@ def place(error: BaseException) -> str:
 
 
 _PREFIX = "of_user_"
+_OURS = ("lamaml_jax", "experiments")  # whose version is known, where a user's file is beside them
 
 
 def _check_signature(
@@ -95,6 +116,30 @@ def _check_signature(
 def _required(signature: inspect.Signature) -> dict[str, None]:
     parameters = signature.parameters.values()
     return {p.name: None for p in parameters if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+
+
+def _beside(file: pathlib.Path, folder: pathlib.Path) -> list[pathlib.Path]:
+    """Return the modules in a folder that one of its files imports."""
+    try:
+        tree = ast.parse(file.read_bytes())
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(f"{str(file)!r} is not a Python file: {error}.") from None
+    modules: dict[pathlib.Path, None] = {}
+    for node in ast.walk(tree):
+        within, names = folder, []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [f"{node.module or ''}.{alias.name}".strip(".") for alias in node.names]
+            within = [folder, *file.parents[: node.level]][-1]
+        for parts in (name.split(".") for name in names):
+            if parts[0] in _OURS or not within.is_relative_to(folder):
+                continue
+            places = [within.joinpath(*parts[:size]) for size in range(1, len(parts) + 1)]
+            for module in places:
+                candidates = (module / "__init__.py", module.with_suffix(".py"))
+                modules |= dict.fromkeys(c for c in candidates if c.is_file())
+    return list(modules)
 
 
 @functools.cache

@@ -24,6 +24,20 @@ FILES = {
                 tasks = [(data["x"], data["y"])] * 2
             return streams.from_arrays(tasks, tasks)
     """,
+    "network.py": """
+        import numpy
+        import parts_of_network.layers as layers
+        from lamaml_jax import networks
+
+        def make(num_classes):
+            from sizes_of_network import HIDDEN
+            return networks.mlp(num_classes, hidden=HIDDEN, initializer=layers.INIT)
+    """,
+    "sizes_of_network.py": "HIDDEN = (8,)",
+    "parts_of_network/__init__.py": "",
+    "parts_of_network/layers.py": "from . import initial\nfrom .initial import INIT",
+    "parts_of_network/initial.py": "INIT = 'kaiming'",
+    "unused.py": "",
 }
 
 
@@ -114,3 +128,25 @@ def test_a_function_finds_modules_beside_its_file(tmp_path: pathlib.Path) -> Non
     (tmp_path / "beside.py").write_text("A = 1")
     assert users.find("learner", f"{tmp_path / 'late.py'}:f", ())() == 1
     assert sys.path[-1] == str(tmp_path.resolve()) and sys.path.count(sys.path[-1]) == 1
+
+
+def test_what_a_file_imports_from_beside_it_is_part_of_a_run(
+    own: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = (
+        *(f"--benchmark={own / 'stream.py'}:make", f"--network={own / 'network.py'}:make"),
+        *("--learner=online", "--num_seeds=1", f"--workdir={own / 'run'}"),
+    )
+    make_anew()
+    run_train(*flags)
+    described = workdirs.read_description(own / "run")["files"]
+    imported = [name for name in FILES if "parts" in name or "sizes" in name]
+    functions = [f"{own / name}:make" for name in ("stream.py", "network.py")]
+    assert set(described) == {*functions, *(str(own / name) for name in imported)}
+    (own / "unused.py").write_text("A = 1")
+    run_train(*flags)
+    for name in imported:
+        (own / name).write_text(FILES[name] + "\n# another")
+        assert f"differs in {own / name} (" in refused(capsys, *flags)
+        (own / name).write_text(FILES[name])
+    run_train(*flags)
