@@ -28,19 +28,18 @@ def split(batch: chex.ArrayTree, num_pieces: int) -> list[Any]:
 
 
 def filled_up(batch: Batch, another: Batch) -> Batch:
-    """Return a batch with another's first example in its padding, or zeros where that has none.
+    """Return a batch with another's first row in its padding.
 
     What is computed of padding counts nothing, but must be finite, as 0 times infinity is NaN: a loss of the stream's
-    own need not be at zeros.
+    own, or a network, need not be at zeros.
 
     Args:
         batch: B examples.
-        another: Any number of examples, of the same shapes.
+        another: Any number of examples, of the same shapes; its first row counts as one, be it padding that was filled.
     """
 
     def fill(a: jax.Array, of: jax.Array) -> jax.Array:
-        first = jnp.where(another.valid[0], of[0], jnp.zeros(of.shape[1:], of.dtype))
-        return jnp.where(batch.valid.reshape(-1, *[1] * (a.ndim - 1)), a, first)
+        return jnp.where(batch.valid.reshape(-1, *[1] * (a.ndim - 1)), a, of[0])
 
     return batch._replace(
         x=fill(batch.x, another.x), y=fill(batch.y, another.y), task=fill(batch.task, another.task)

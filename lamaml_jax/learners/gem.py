@@ -98,12 +98,17 @@ def gem(
     loss_fn = task_loss(model.apply, setting)
 
     def project(
-        key: chex.PRNGKey, state: GemState, past: jax.Array, grads: Params, rows: Params
+        key: chex.PRNGKey,
+        state: GemState,
+        past: jax.Array,
+        piece: Batch,
+        grads: Params,
+        rows: Params,
     ) -> tuple[Params, Params]:
         tasks, count, stop = rings.listed(past)
 
         def fill(i: jax.Array, rows: Params) -> Params:
-            row = jax.grad(loss_fn)(state.params, rings.held(state.memory, tasks[i]))
+            row = jax.grad(loss_fn)(state.params, rings.held(state.memory, tasks[i], piece))
             row, _ = clip_by_global_norm(row, clip_norm)
             return jax.tree.map(lambda all_, one: all_.at[i].set(one), rows, row)
 
@@ -180,15 +185,16 @@ def agem(
     checks.choice("reference", reference, Reference)
     loss_fn = task_loss(model.apply, setting)
 
-    def sampled(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
-        drawn = rings.sample(key, state.memory, past, replay_batch)
+    def sampled(key: chex.PRNGKey, state: GemState, past: jax.Array, piece: Batch) -> Params:
+        drawn = rings.sample(key, state.memory, past, piece, replay_batch)
         return jax.grad(loss_fn)(state.params, drawn)
 
-    def mean(key: chex.PRNGKey, state: GemState, past: jax.Array) -> Params:
+    def mean(key: chex.PRNGKey, state: GemState, past: jax.Array, piece: Batch) -> Params:
         tasks, count, stop = rings.listed(past)
 
         def add(i: jax.Array, total: Params) -> Params:
-            grads = jax.grad(loss_fn)(state.params, rings.held(state.memory, tasks[i], i < count))
+            remembered = rings.held(state.memory, tasks[i], piece, i < count)
+            grads = jax.grad(loss_fn)(state.params, remembered)
             grads, _ = clip_by_global_norm(grads, clip_norm)
             return jax.tree.map(jnp.add, total, grads)
 
@@ -198,11 +204,16 @@ def agem(
     refer = {"sample": sampled, "mean": mean}[reference]
 
     def project(
-        key: chex.PRNGKey, state: GemState, past: jax.Array, grads: Params, rows: None
+        key: chex.PRNGKey,
+        state: GemState,
+        past: jax.Array,
+        piece: Batch,
+        grads: Params,
+        rows: None,
     ) -> tuple[Params, None]:
         if skip_first_task:
             past &= jnp.arange(setting.num_tasks) != state.first_task
-        return project_agem(grads, refer(key, state, past)), rows
+        return project_agem(grads, refer(key, state, past, piece)), rows
 
     return _learner(
         model,
@@ -229,7 +240,7 @@ def _learner(
     examples_per_step: int | None,
     clip_norm: Positive | None,
 ) -> Learner:
-    """Return SGD with gradients passed through `project(key, state, past, grads, space) -> (grads, space)`.
+    """Return SGD with gradients passed through `project(key, state, past, piece, grads, space) -> (grads, space)`.
 
     `past` says which tasks lie behind. The space is `workspace(params)`, made once per update and handed from step to
     step.
@@ -263,7 +274,7 @@ def _learner(
                 loss, grads = jax.value_and_grad(loss_fn)(params, piece)
                 grads, norm = clip_by_global_norm(grads, clip_norm)
                 now = state._replace(params=params)
-                projected, space = project(key, now, past, grads, space)
+                projected, space = project(key, now, past, piece, grads, space)
                 info = {
                     "loss": loss,
                     "gradient_norm": norm,

@@ -43,12 +43,12 @@ def plain() -> Result:
 
 
 @functools.cache
-def lines() -> streams.Benchmark:
-    """Return three tasks of fitting one plane each, close to each other."""
+def lines(sizes: tuple[int, ...] = (200, 295, 250)) -> streams.Benchmark:
+    """Return tasks of fitting one plane each, close to each other."""
     rng = np.random.default_rng(0)
-    slopes = np.array([1.0, -2.0, 0.5]) + 0.2 * rng.normal(size=(3, 3))
+    slopes = np.array([1.0, -2.0, 0.5]) + 0.2 * rng.normal(size=(len(sizes), 3))
     tasks = []
-    for slope, size in zip(slopes, (200, 295, 250), strict=True):
+    for slope, size in zip(slopes, sizes, strict=True):
         x = rng.normal(size=(size, 3)).astype(np.float32)
         tasks.append((x, (x @ slope).astype(np.float32)))
     return streams.from_arrays(tasks, tasks)

@@ -5,7 +5,7 @@ Dimensions: B batch.
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
 import chex
 import jax
@@ -40,7 +40,13 @@ def _sealed(learner: Learner) -> Learner:
         return learner.init(key, _without_padding(example))
 
     def update(key: chex.PRNGKey, state: State, batch: Batch) -> tuple[State, Info]:
-        return learner.update(key, state, _without_padding(batch))
+        batch = _without_padding(batch)
+        returned: Any = learner.update(key, state, batch)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            return returned
+        has_examples, (after, info) = batch.valid.any(), returned
+        # Without an example there is none to fill padding with, and a loss or network may be NaN at zeros.
+        return _after(has_examples, after, state), _counted(has_examples, info)
 
     def end_task(key: chex.PRNGKey, state: State, data: Batch | None) -> State:
         return learner.end_task(key, state, None if data is None else _without_padding(data))
@@ -49,6 +55,36 @@ def _sealed(learner: Learner) -> Learner:
 
 
 def _without_padding(batch: Batch) -> Batch:
-    """Return the batch as JAX arrays, with its first example in its padding."""
+    """Return the batch as JAX arrays, with its first example in its padding, or zeros where it has none."""
     batch = jax.tree.map(jnp.asarray, batch)
-    return filled_up(batch, batch)
+    x, y, task = (jnp.where(batch.valid[0], a[:1], jnp.zeros_like(a[:1])) for a in batch[:3])
+    return filled_up(batch, batch._replace(x=x, y=y, task=task))
+
+
+def _after(has_examples: jax.Array, new: State, old: State) -> State:
+    """Return the state `new`, or `old` if the bool scalar `has_examples` says that nothing came.
+
+    A memory is left as it is: only examples enter it, and it would be copied whole at every batch.
+    """
+    trees: list[Any] = [jax.tree.structure(tree) for tree in (new, old)]
+    if trees[0] != trees[1]:
+        return new
+
+    def choose(new: Any, old: Any) -> Any:
+        # What differs in shape or dtype is for the caller to refuse.
+        is_same = jax.typeof(new) == jax.typeof(old)
+        return jnp.where(has_examples, new, old) if is_same else new
+
+    chosen = jax.tree.map(choose, new, old)
+    return chosen._replace(memory=new.memory) if hasattr(new, "memory") else chosen
+
+
+def _counted(has_examples: jax.Array, info: Info) -> Info:
+    """Return the info with zeros for what is not finite of no example."""
+
+    def count(value: Any) -> Any:
+        if not isinstance(value, jax.Array) or not jnp.issubdtype(value.dtype, jnp.floating):
+            return value
+        return jnp.where(has_examples | jnp.isfinite(value), value, 0)
+
+    return jax.tree.map(count, info)

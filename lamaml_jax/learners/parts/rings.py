@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.custom_batching import custom_vmap
 
 from lamaml_jax import replay
+from lamaml_jax.pieces import filled_up
 from lamaml_jax.types import Batch
 
 
@@ -46,20 +47,25 @@ def listed(past: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return jnp.argsort(~past), count, _most(count)
 
 
-def held(rings: replay.Memory, task: jax.Array, is_asked: jax.Array | bool = True) -> Batch:
-    """Return what the rings hold of `task []`, and nothing valid unless `is_asked []`."""
+def held(
+    rings: replay.Memory, task: jax.Array, incoming: Batch, is_asked: jax.Array | bool = True
+) -> Batch:
+    """Return what the rings hold of `task []`, and nothing valid unless `is_asked []`; blanks are as in `filled_up`."""
     x, y, ids, seen, _ = jax.tree.map(lambda a: a[task], rings)
-    return Batch(x, y, ids, valid=(jnp.arange(len(y)) < seen) & is_asked)
+    is_held = jnp.arange(len(y)) < seen
+    return filled_up(Batch(x, y, ids, is_held), incoming)._replace(valid=is_held & is_asked)
 
 
-def sample(key: jax.Array, rings: replay.Memory, past: jax.Array, size: int) -> Batch:
-    """Draw from the rings of the tasks in `past`, bool `[T]`, uniformly and without replacement."""
+def sample(
+    key: jax.Array, rings: replay.Memory, past: jax.Array, incoming: Batch, size: int
+) -> Batch:
+    """Draw from the rings of the tasks in `past`, bool `[T]`, uniformly, without replacement; `filled_up` as well."""
     slots = rings.y.shape[1]
     is_held = past[:, None] & (jnp.arange(slots) < rings.seen[:, None])
     order = jax.random.uniform(key, is_held.shape) + ~is_held
     drawn = jnp.argsort(order.ravel())[:size]
     x, y, task_ids = (a.reshape(-1, *a.shape[2:])[drawn] for a in rings[:3])
-    return Batch(x, y, task_ids, valid=is_held.ravel()[drawn])
+    return filled_up(Batch(x, y, task_ids, valid=is_held.ravel()[drawn]), incoming)
 
 
 @custom_vmap
