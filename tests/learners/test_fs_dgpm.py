@@ -16,7 +16,7 @@ from helpers import (
     small_setting,
 )
 
-from lamaml_jax import Learner, Model, c_maml, fs_dgpm
+from lamaml_jax import Learner, Model, c_maml, fs_dgpm, networks
 from lamaml_jax.learners.parts import bases
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -190,6 +190,19 @@ def test_a_network_that_does_not_offer_its_inputs_is_refused_in_one_sentence() -
     model = Model(MODEL.init, MODEL.apply)
     with pytest.raises(ValueError, match=r"^model has no layer inputs; it must have kernels and"):
         fs_dgpm(model, SETTING)
+
+
+def test_a_network_without_kernels_is_refused_in_one_sentence() -> None:
+    with pytest.raises(ValueError, match=r"^kernels of the model is \(\); it must hold one path"):
+        fs_dgpm(MODEL._replace(kernels=()), SETTING)
+
+
+@pytest.mark.parametrize("per_task", [False, True], ids=["shared", "heads"])
+def test_kernels_of_another_number_than_inputs_are_refused(per_task: bool) -> None:
+    deep = networks.mlp(SETTING.num_classes, hidden=(8, 8, 8))
+    learner = fs_dgpm(deep._replace(kernels=deep.kernels[2:]), small_setting(per_task=per_task))
+    with pytest.raises(ValueError, match=r"^layer_inputs of the model returns 4 .* its 2 kernels"):
+        jax.eval_shape(learner.init, KEY, make_batch(0))
 
 
 def test_no_more_examples_make_a_basis_than_are_remembered() -> None:

@@ -36,18 +36,27 @@ def layers_of(
         what: Who asks for them.
 
     Raises:
-        ValueError: The model does not offer its layers' inputs.
+        ValueError: The model does not offer its layers' inputs, or names no kernels.
     """
     layer_inputs = model.layer_inputs
     if layer_inputs is None:
         raise ValueError(
             f"model has no layer inputs; it must have kernels and layer_inputs for {what}."
         )
+    if not model.kernels:
+        allowed = f"one path of a parameter for each of its layer_inputs for {what}"
+        raise ValueError(f"kernels of the model is {model.kernels!r}; it must hold {allowed}.")
     kernels = tuple(model.kernels if setting.class_mask.all() else model.kernels[:-1])
 
     def inputs_of(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
         dtype = jax.tree.leaves(params)[0].dtype  # which a step must keep
-        return tuple(rows.astype(dtype) for rows in layer_inputs(params, x)[: len(kernels)])
+        inputs = tuple(layer_inputs(params, x))
+        if len(inputs) not in (len(kernels), len(model.kernels)):  # heads' inputs are not read
+            raise checks.Refusal(
+                f"layer_inputs of the model returns {len(inputs)} arrays; it must return one for each of its "
+                f"{len(model.kernels)} kernels."
+            )
+        return tuple(rows.astype(dtype) for rows in inputs[: len(kernels)])
 
     return kernels, inputs_of
 
