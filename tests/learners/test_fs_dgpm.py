@@ -213,6 +213,22 @@ def test_no_more_examples_make_a_basis_than_are_remembered() -> None:
     assert state.bases[0].shape == (NUM_FEATURES, 3)
 
 
+def test_parameters_of_few_bits_keep_their_dtype() -> None:
+    def narrow(tree: Any) -> Any:
+        return jax.tree.map(lambda a: a.astype(jnp.bfloat16), tree)
+
+    first, later = (b._replace(x=narrow(b.x)) for b in (make_batch(0), LATER))
+    model = MODEL._replace(init=lambda key, x: narrow(MODEL.init(key, x)))
+    learner = fs_dgpm(model, SETTING, **SMALL)
+    start = learner.init(KEY, first)
+    state = jax.jit(learner.end_task)(KEY, jax.jit(learner.update)(KEY, start, first)[0], None)
+    after, _ = jax.jit(learner.update)(KEY, state, later)
+    kept = state.params, state.bases, after.params
+    assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype(jnp.bfloat16)}
+    assert any(v.any() for v in state.bases)
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(kept))
+
+
 @pytest.mark.parametrize(
     ("kernels", "columns", "message"),
     [

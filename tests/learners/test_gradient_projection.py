@@ -63,6 +63,14 @@ def test_directions_are_those_of_a_ridge_regression(shape: tuple[int, int]) -> N
     assert not find(np.zeros_like(rows), TAU, 3).any()
 
 
+@pytest.mark.parametrize("shape", [(4, 9), (30, 9)], ids=["wide", "tall"])
+def test_directions_of_few_bits_are_those_of_more(shape: tuple[int, int]) -> None:
+    rows = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.bfloat16)
+    found = bases.ridge_directions(rows, TAU, min(shape))
+    assert found.dtype == jnp.bfloat16
+    assert_close(found @ found.T, ridge(np.asarray(rows, float), TAU), 0.02)
+
+
 @of_all
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "heads"])
 def test_a_step_is_shortened_by_the_remembered_inputs_alone(name: str, shared: bool) -> None:

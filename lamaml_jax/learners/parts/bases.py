@@ -92,7 +92,7 @@ def principal_directions(rows: jax.Array, share: jax.Array | float) -> jax.Array
     """
     vectors, energies = _directions(rows)
     held_before = jnp.cumsum(energies) - energies
-    return jnp.where(held_before < share * energies.sum(), vectors, 0)
+    return jnp.where(held_before < share * energies.sum(), vectors, 0).astype(rows.dtype)
 
 
 def ridge_directions(rows: jax.Array, softness: jax.Array | float, most: int) -> jax.Array:
@@ -110,10 +110,10 @@ def ridge_directions(rows: jax.Array, softness: jax.Array | float, most: int) ->
         V `[D, most]`, in the order of the energies; zeros if all rows are.
     """
     vectors, energies = _directions(rows)
-    half = jnp.asarray(softness, rows.dtype) * energies[0]
+    half = jnp.asarray(softness, energies.dtype) * energies[0]
     # Without any energy all lengths are zero, as they should be.
-    total = jnp.maximum(energies + half, jnp.finfo(rows.dtype).tiny)
-    return (vectors * jnp.sqrt(energies / total))[:, :most]
+    total = jnp.maximum(energies + half, jnp.finfo(energies.dtype).tiny)
+    return (vectors * jnp.sqrt(energies / total))[:, :most].astype(rows.dtype)
 
 
 def inside(grads: Params, kernels: Sequence[str], bases: Bases, weights: Weights) -> Params:
@@ -151,7 +151,11 @@ def used(bases: Bases, weights: Weights) -> jax.Array:
 
 
 def _directions(rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return the principal directions `[D, min(N, D)]` of rows, and the energy along each, the highest first."""
+    """Return the principal directions `[D, min(N, D)]` of rows, and the energy along each, the highest first.
+
+    Both are in float32 at least: there is no decomposition in fewer bits.
+    """
+    rows = rows.astype(jnp.promote_types(rows.dtype, jnp.float32))
     if rows.shape[0] <= rows.shape[1]:
         _, values, transposed = jnp.linalg.svd(rows, full_matrices=False)
         return transposed.T, values**2
