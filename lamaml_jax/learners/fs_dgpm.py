@@ -34,6 +34,9 @@ from lamaml_jax.updates import Order, clip_by_global_norm, descend
 Perturbation: TypeAlias = Literal["flatten", "look_ahead"]
 GradientAt: TypeAlias = Literal["perturbed", "unperturbed"]
 _Share: TypeAlias = Annotated[float | jax.Array, Range("a number in (0, 1]", lambda v: 0 < v <= 1)]
+_Momentum: TypeAlias = Annotated[
+    float | jax.Array, Range("a number in [0, 1)", lambda v: 0 <= v < 1)
+]
 
 _MOST = 1 - 1e-11  # of the rows' squared length that a basis may hold, as released
 
@@ -68,7 +71,7 @@ def fs_dgpm(
     perturbation: Perturbation = "flatten",
     soft: Soft = "released",
     lr: NonNegative = 0.01,
-    momentum: NonNegative = 0.9,
+    momentum: _Momentum = 0.9,
     perturbation_lr: NonNegative = 0.05,
     weights_lr: NonNegative = 0.01,
     temperature: Positive = 10.0,

@@ -97,7 +97,7 @@ def bad_settings() -> list[tuple[str, str, Any, str]]:
                 bad.append((name, keyword, "nonsense", "one of"))
             elif isinstance(default, int) and not isinstance(default, bool):
                 bad.append((name, keyword, -1, ""))
-    return bad
+    return [*bad, *(("fs_dgpm", "momentum", value, r"in \[0, 1\)") for value in (1.0, 1.5))]
 
 
 @pytest.mark.parametrize(("name", "keyword", "value", "allowed"), bad_settings())
