@@ -9,11 +9,10 @@ from typing import Any, TypeAlias
 from lamaml_jax import hyper
 from lamaml_jax.testing import computed, traced
 from lamaml_jax.testing.trial import MODEL, SETTING, Trial, make_trial
+from lamaml_jax.training.planning import contract
 from lamaml_jax.types import Learner
 
 Promise: TypeAlias = Callable[[Trial], Iterator[str]]
-
-NEEDS = frozenset({"task_id", "task_data", "one_task", "mixed_stream"})
 
 
 def broken_promises(
@@ -107,6 +106,5 @@ def _functions(trial: Trial) -> Iterator[str]:
 
 
 def _needs(trial: Trial) -> Iterator[str]:
-    if not trial.learner.needs <= NEEDS:
-        unknown = ", ".join(sorted(map(repr, trial.learner.needs - NEEDS)))
-        yield f"{unknown} is unknown; a method may need {', '.join(map(repr, sorted(NEEDS)))}."
+    if (sentence := contract.unknown_needs(trial.learner.needs)) is not None:
+        yield sentence

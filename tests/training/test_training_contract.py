@@ -144,6 +144,21 @@ def test_what_is_wrong_with_the_model_is_not_the_methods_fault() -> None:
         train(fs_dgpm, model, blobs())
 
 
+@pytest.mark.parametrize(
+    ("needs", "sentence"),
+    [
+        (frozenset({"mixed"}), "'mixed' is unknown; a method may need 'mixed_stream', 'one_task'"),
+        ("task_data", "needs is 'task_data'; it must be a frozenset of 'mixed_stream'"),
+    ],
+)
+def test_needs_that_no_stream_knows_are_one_sentence(needs: Any, sentence: str) -> None:
+    def mine(model: Model, setting: Setting) -> Learner:
+        return online(model, setting)._replace(needs=needs)
+
+    with pytest.raises(ValueError, match=f"^learner is mine, which breaks a promise: {sentence}"):
+        train(mine, NETWORK, blobs())
+
+
 def test_a_float_that_python_branches_on_is_one_sentence() -> None:
     def mine(model: Model, setting: Setting, *, rate: float = 0.1) -> Learner:
         return online(model, setting, lr=rate if rate > 0 else 0.1)

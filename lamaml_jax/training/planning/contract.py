@@ -4,7 +4,7 @@ Dimensions: B batch, C classes.
 """
 
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from typing import Any
 
 import chex
@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from lamaml_jax import checks
 from lamaml_jax.training import names
 from lamaml_jax.types import Batch, Info, Learner, Setting, State
+
+NEEDS = frozenset({"task_id", "task_data", "one_task", "mixed_stream"})
 
 _KEEPS = "it must keep the tree, shapes and dtypes of what init returns"
 
@@ -27,8 +29,8 @@ def made(factory: Callable[[], Any], name: str, setting: Setting) -> Learner:
         setting: Which the learner is made for.
 
     Raises:
-        ValueError: It makes no learner, or floats of its settings cannot be traced. The learner's functions raise it
-            where they fail, or return what a run cannot go on with.
+        ValueError: It makes no learner, or one of unknown needs, or floats of its settings cannot be traced. The
+            learner's functions raise it where they fail, or return what a run cannot go on with.
     """
     try:
         learner = factory()
@@ -40,7 +42,20 @@ def made(factory: Callable[[], Any], name: str, setting: Setting) -> Learner:
     if not isinstance(learner, Learner):
         kind = type(learner).__name__
         raise ValueError(f"learner is {name}, which returns a {kind}; it must return a Learner.")
+    if (sentence := unknown_needs(learner.needs)) is not None:
+        raise ValueError(f"learner is {name}, which breaks a promise: {sentence}")
     return _watched(learner, name, setting)
+
+
+def unknown_needs(needs: Any) -> str | None:
+    """Return in one sentence what of a learner's needs no stream knows of."""
+    allowed = ", ".join(map(repr, sorted(NEEDS)))
+    if not isinstance(needs, Set):  # a text would have its parts looked up
+        return f"needs is {needs!r:.60}; it must be a frozenset of {allowed}."
+    if not needs <= NEEDS:
+        unknown = ", ".join(sorted(map(repr, needs - NEEDS)))
+        return f"{unknown} is unknown; a method may need {allowed}."
+    return None
 
 
 def first_change(function: str, before: State, after: State) -> str | None:
