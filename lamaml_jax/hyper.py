@@ -133,14 +133,28 @@ def _check_bool(name: str, value: Any, kind: Any) -> None:
 
 def _kinds(factory: Callable[..., Any]) -> dict[str, Any]:
     """Return the annotation of every keyword that has a value in text form."""
-    named = factory.func if isinstance(factory, functools.partial) else factory
-    hints = typing.get_type_hints(named, include_extras=True)
     keywords = inspect.signature(factory).parameters.values()
-    # Without an annotation a keyword is of its default's type.
-    kinds = {
-        p.name: hints.get(p.name, type(p.default)) for p in keywords if p.kind is p.KEYWORD_ONLY
-    }
+    # Other annotations need not resolve: a program may import their types for its checker alone.
+    kinds = {p.name: _resolved(factory, p) for p in keywords if p.kind is p.KEYWORD_ONLY}
     return {name: kind for name, kind in kinds.items() if _text_form(kind)}
+
+
+def _resolved(factory: Callable[..., Any], keyword: inspect.Parameter) -> Any:
+    """Return a keyword's annotation, of which texts are evaluated, or the type of its default where it has none."""
+    if keyword.annotation is keyword.empty:
+        return type(keyword.default)
+    named = inspect.unwrap(factory.func if isinstance(factory, functools.partial) else factory)
+    if not inspect.isroutine(named):
+        named = named.__init__ if inspect.isclass(named) else type(named).__call__
+    of_one = types.SimpleNamespace(__annotations__={keyword.name: keyword.annotation})
+    try:
+        known = getattr(inspect.unwrap(named), "__globals__", {})
+        return typing.get_type_hints(of_one, known, include_extras=True)[keyword.name]
+    except Exception as error:  # of any kind, as a text may say anything
+        raise ValueError(
+            f"{keyword.name} of {name_of(factory)} is annotated {keyword.annotation!r}, which raises "
+            f"{type(error).__name__} ({error}); it must be a type that is known when the program runs."
+        ) from error
 
 
 def _text_form(kind: Any) -> bool:

@@ -2,7 +2,6 @@
 
 import functools
 import inspect
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
@@ -73,15 +72,12 @@ def broken_promises(
 
 def _settings(factory: Callable[..., Learner], keywords: Mapping[str, Any]) -> Iterator[str]:
     name = hyper.name_of(factory)
-    named = factory.func if isinstance(factory, functools.partial) else factory
-    hints = typing.get_type_hints(named, include_extras=True)
     _model, _setting, *settings = inspect.signature(factory).parameters.values()
     for setting in settings:
-        hint = hints.get(setting.name)
         if setting.kind is not setting.KEYWORD_ONLY:
             where = f"as in `{name}(model, setting, *, {setting.name})`"
             yield f"{setting.name} may be given by position; settings stand behind a *, {where}."
-        elif hint is None and setting.default in (setting.empty, None):
+        elif setting.annotation is setting.empty and setting.default in (setting.empty, None):
             yield f"{setting.name} has no annotation and no default that shows its type; the scripts read text by it."
         elif setting.default is setting.empty and setting.name not in keywords:
             yield f"{setting.name} has no default, and the check was not given a value."

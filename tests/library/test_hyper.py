@@ -153,3 +153,27 @@ def test_what_is_no_bool_gets_one_sentence(value: Any) -> None:
 
 def test_bools_of_numpy_are_bools() -> None:
     er(MODEL, SETTING, replacement=np.bool_(False))  # type: ignore[arg-type]
+
+
+def test_only_the_annotations_of_keywords_need_be_known() -> None:
+    def mine(model: "Nowhere", *, rate: "NonNegative" = 0.1) -> "Nowhere":  # type: ignore[name-defined]  # noqa: F821
+        return model
+
+    assert hyper.parse(mine, ["rate=0.5"]) == {"rate": 0.5}
+
+    def other(model: object, *, rate: "Nowhere" = 0.1) -> None:  # type: ignore[name-defined]  # noqa: F821
+        return None
+
+    sentence = "^rate of other is annotated 'Nowhere', which raises NameError .*; it must be a type"
+    with pytest.raises(ValueError, match=sentence):
+        hyper.names(other)
+
+
+def test_an_object_that_is_called_is_a_factory() -> None:
+    class Mine:
+        def __call__(self, model: object, *, rate: "NonNegative" = 0.1) -> None:
+            return None
+
+    assert hyper.parse(Mine(), ["rate=0.5"]) == {"rate": 0.5}
+    with pytest.raises(ValueError, match=r"^rate is -1; it must be a finite number >= 0\."):
+        hyper.check_values(Mine(), {"rate": -1})
