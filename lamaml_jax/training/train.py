@@ -3,6 +3,7 @@
 Dimensions: R runs (seeds, point by point), B batch, C classes.
 """
 
+import itertools
 import math
 import numbers
 import pathlib
@@ -213,9 +214,33 @@ _HOOKS = {
 
 def _check_start(start: State, planned: Plan) -> None:
     """Raise ValueError unless states to start from are of this learner, network and number of runs."""
-    shapes = jax.tree.map(np.shape, start)
-    wanted = jax.tree.map(lambda a: a.shape, state_shapes(planned, example(planned.stream)))
-    if shapes != wanted:
+    wanted = state_shapes(planned, example(planned.stream))
+    found, allowed = (
+        [(jax.tree_util.keystr(path), _kind(leaf)) for path, leaf in leaves]
+        for leaves in map(jax.tree_util.tree_leaves_with_path, (start, wanted))
+    )
+    for one, other in itertools.zip_longest(found, allowed):
+        if one != other:
+            raise ValueError(
+                f"start has {_said(one)} where a state of this learner and its runs has {_said(other)}; it must be "
+                "such a state, as Result.state is."
+            )
+    trees: list[Any] = [jax.tree.structure(tree) for tree in (start, wanted)]
+    if trees[0] != trees[1]:
+        names = [type(tree).__name__ for tree in (start, wanted)]
         raise ValueError(
-            f"start has arrays of shapes {shapes}; they must be those of this learner and its runs, {wanted}."
+            f"start is a {names[0]} of another tree than this learner's state, a {names[1]}; it must be such a state, "
+            "as Result.state is."
         )
+
+
+def _kind(leaf: Any) -> str:
+    """Return the shape of an array, or what is as good as one, and its dtype as JAX would take it."""
+    dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
+    if not jax.dtypes.issubdtype(dtype, jax.dtypes.extended):
+        dtype = jax.dtypes.canonicalize_dtype(dtype)
+    return f"{dtype}[{','.join(map(str, np.shape(leaf)))}]"
+
+
+def _said(leaf: tuple[str, str] | None) -> str:
+    return "nothing" if leaf is None else f"state{leaf[0]} of {leaf[1]}"

@@ -194,8 +194,22 @@ def test_training_goes_on_from_a_result() -> None:
     on_device = jax.tree.map(jnp.asarray, first.state)
     third = train(online, NETWORK, blobs(), seeds=(0, 1), start=on_device)
     np.testing.assert_array_equal(third.accuracy, second.accuracy)
-    with pytest.raises(ValueError, match="start has arrays of shapes"):
-        train(online, NETWORK, blobs(), seeds=(0, 1, 2), start=first.state)
+
+
+def test_a_start_of_other_shapes_dtypes_or_trees_is_one_sentence() -> None:
+    state = plain().state
+    narrow = jax.tree.map(lambda a: a.astype(np.float16), state)
+    where = r"state\.params\['Dense_0'\]\['bias'\]"
+    cases = [
+        ((0, 1, 2), state, rf"{where} of float32\[2,8\] where .* has {where} of float32\[3,8\]"),
+        ((0, 1), narrow, rf"{where} of float16\[2,8\] where .* has {where} of float32\[2,8\]"),
+        ((0, 1), (), rf"nothing where .* has {where} of float32\[2,8\]"),
+    ]
+    for seeds, start, sentence in cases:
+        with pytest.raises(ValueError, match=f"^start has {sentence}; it must be such a state"):
+            train(online, NETWORK, blobs(), seeds=seeds, start=start)
+    wide = jax.tree.map(lambda a: a.astype(np.float64), state)
+    assert not train(online, NETWORK, blobs(), seeds=(0, 1), start=wide).diverged.any()
 
 
 def test_a_trained_la_maml_comes_with_the_package() -> None:
