@@ -158,8 +158,8 @@ BROKEN: dict[str, tuple[Any, str, str]] = {
     ),
     "padding that counts": (
         changed(update=lambda note, batch: (1, note + len(batch.y))),
-        "padding",
-        "a batch of nothing but padding changes note",
+        "short batches",
+        "3 examples and 7 rows of padding give another 0.note",
     ),
     "padding that is read": (unsealed, "padding", "decorate the factory with learner_factory"),
     "a mean over padding": (
