@@ -28,7 +28,7 @@ from lamaml_jax.learners.parts.exemplars import (
 )
 from lamaml_jax.learners.parts.factory import learner_factory
 from lamaml_jax.losses import require_classes, task_loss, task_scores
-from lamaml_jax.pieces import scan_pieces
+from lamaml_jax.pieces import filled_up, scan_pieces
 from lamaml_jax.types import Batch, Info, Learner, Model, NonNegative, Params, Positive, Setting
 from lamaml_jax.updates import sgd_step
 
@@ -148,7 +148,8 @@ def icarl(
             index, key = inputs
             drawn = one_per_set(state.memory, others, draw(key, index, sizes))
             is_current = ((drawn.task[:, None] == piece.task) & piece.valid).any(axis=1)
-            drawn = drawn._replace(valid=drawn.valid & ~is_current)
+            examples = Batch(drawn.x, drawn.y, drawn.task, drawn.valid & ~is_current)
+            drawn = drawn._replace(x=filled_up(examples, piece).x, valid=examples.valid)
 
             def objective(params: Params, piece: Batch) -> jax.Array:
                 return loss_fn(params, piece) + strength * distillation(params, drawn)
@@ -174,7 +175,7 @@ def icarl(
         picks, found = herd(embedded, members, memory // heads.shape[1])
         kept = put_sets(state.memory, data, task, picks, found)
         logits = _in_chunks(functools.partial(own_logits, params), kept.x, kept.task)
-        kept = kept._replace(targets=jax.nn.softmax(logits))
+        kept = kept._replace(targets=jnp.where(kept.valid[:, None], jax.nn.softmax(logits), 0))
         has_examples = data.valid.any()
         kept = jax.tree.map(lambda new, old: jnp.where(has_examples, new, old), kept, state.memory)
         return IcarlState(params, kept)
@@ -185,7 +186,7 @@ def icarl(
         params, kept = state
         exemplars = _in_chunks(functools.partial(embed, params), kept.x)
         members = (kept.y == jnp.arange(setting.num_classes)[:, None]) & kept.valid
-        means = class_means(exemplars, members)
+        means = class_means(jnp.where(kept.valid[:, None], exemplars, 0), members)
         if features == "penultimate":
             means = _to_unit_length(means)
         scores = -squared_distances(embed(params, x), means)

@@ -9,7 +9,7 @@ import pytest
 from blobs import lines, squares
 from helpers import assert_close, assert_same_bits
 
-from lamaml_jax import LEARNERS, Batch, Model, agem, hyper, networks, online, train
+from lamaml_jax import LEARNERS, Batch, Model, agem, hyper, networks, online, streams, train
 from lamaml_jax.types import Params
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -40,9 +40,9 @@ def picky(outputs: jax.Array, y: jax.Array) -> jax.Array:
     return squares(outputs * (y / y)[:, None], y)
 
 
-def picky_network(hidden: tuple[int, ...]) -> Model:
+def picky_network(hidden: tuple[int, ...], num_outputs: int = 1) -> Model:
     """Return a network that is NaN for inputs of zero, like one that divides them by their norm."""
-    model = networks.mlp(1, hidden)
+    model = networks.mlp(num_outputs, hidden)
 
     def apply(params: Params, x: jax.Array) -> jax.Array:
         norm = jnp.linalg.norm(x, axis=1, keepdims=True)
@@ -72,6 +72,22 @@ def test_learners_regress(name: str) -> None:
     assert result.predict(x).shape == (1, 7, 1)
     with pytest.raises(ValueError, match="see `eval_loss`"):
         _ = result.accuracy
+
+
+@pytest.mark.parametrize("name", sorted(CLASSIFIERS))
+def test_classifiers_learn_though_a_network_is_not_finite_at_zeros(name: str) -> None:
+    rng = np.random.default_rng(0)
+    tasks = []
+    for size in (7, 12, 30):
+        y = np.arange(size) % 2
+        tasks.append((rng.normal(size=(size, 3)) + 4 * y[:, None], y))
+    stream = streams.from_arrays(tasks, tasks, heads="per_task", batch_size=10)
+    keywords = gently(name) | ({"memory": 200} if name == "icarl" else {})
+    result = train(LEARNERS[name], picky_network((8,), 6), stream, **keywords)
+    assert not result.diverged.any()
+    for leaf in jax.tree.leaves(result.state):
+        assert np.isfinite(leaf).all()
+    assert result.accuracy[0, -1].mean() > 0.7
 
 
 def test_a_mean_reference_takes_no_empty_slot() -> None:
