@@ -149,7 +149,10 @@ def test_where_every_point_diverged_there_is_no_best(tmp_path: pathlib.Path) -> 
             "'lr_int' is not a setting of la_maml on mnist_rotations; did you mean lr_init",
         ),
         (["--grid=lr_init=0.1,-1"], "lr_init is -1"),
-        (["--grid=glances=1:2:log3"], "glances is '1.41421'; it must be an integer"),
+        (
+            ["--grid=glances=1:2:log3"],
+            "grid is 'glances=1:2:log3'; its values must be one or more, different",
+        ),
         (["--grid=lr_init=0.1,0.2", "--set=lr_init=0.3"], "lr_init is what the grid is over"),
         (["--grid=lr_init=0.1:0.2:lin10001"], "10,001 points, more than 10,000; pass --yes"),
         (["--grid=memory=10:900:log", "--random=8", "--set=memory=5"], "memory is what the grid"),

@@ -57,7 +57,10 @@ def _sealed(learner: Learner) -> Learner:
 def _without_padding(batch: Batch) -> Batch:
     """Return the batch as JAX arrays, with its first example in its padding, or zeros where it has none."""
     batch = jax.tree.map(jnp.asarray, batch)
-    x, y, task = (jnp.where(batch.valid[0], a[:1], jnp.zeros_like(a[:1])) for a in batch[:3])
+    # `zeros_like` of a weak type is weak, and so would the batch stay.
+    x, y, task = (
+        jnp.where(batch.valid[0], a[:1], jnp.zeros((1, *a.shape[1:]), a.dtype)) for a in batch[:3]
+    )
     return filled_up(batch, batch._replace(x=x, y=y, task=task))
 
 
