@@ -26,9 +26,8 @@ def gradients_per_batch(config: Config, task: int) -> int | None:
     glances, replayed = k.get("glances", 1), k.get("replay_batch", 0)
     match config.learner:
         case "la_maml" | "sync_la_maml" | "c_maml" | "la_der":
-            gradients = (
-                1 if k.get("variance_reduction") is None else 2
-            )  # at the old weights as well
+            # Reduced in variance, a gradient is taken at the old weights as well.
+            gradients = 1 if k.get("variance_reduction") is None else 2
             return gradients * glances * (batch + k["inner_steps"] * (batch + replayed))
         case "fs_dgpm":
             plain = (batch + replayed) * (k.get("gradient_at") == "unperturbed")

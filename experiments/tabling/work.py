@@ -1,7 +1,5 @@
 """Run what is missing of a table, the cheapest first, and collect what is finished."""
 
-import dataclasses
-import json
 import pathlib
 import sys
 import time
@@ -119,7 +117,7 @@ def reason(error: Exception) -> str:
 
 def _differing(config: Config, folder: pathlib.Path) -> list[str]:
     """Name the settings in which a folder's run, if it holds one, differs from another."""
-    wanted = json.loads(json.dumps(dataclasses.asdict(config)))
+    wanted = identity.settings(config)
     found = descriptions.whole(folder)[:1]
     return [
         f"{name} ({was}, now {now})"
