@@ -158,7 +158,7 @@ def wrong(model, setting, *, lr: float):
 def test_a_script_by_its_path_has_its_modules_and_a_mistake_is_one_sentence(
     environment: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
-    """Started in another folder; what is not mistaken ends first."""
+    """Started in another folder; what is not mistaken ends first and is merged."""
     (tmp_path / "own.py").write_text(OWN)
     flags = ["--benchmark=own.py:blobs", "--learner=own.py:wrong,online", "--set=lr=0.1"]
     flags += ["--num_seeds=1", "--cluster=local", "--unit_cpus=1", "--workdir=run"]
@@ -170,7 +170,9 @@ def test_a_script_by_its_path_has_its_modules_and_a_mistake_is_one_sentence(
     assert "warning" not in done.stderr
     last = done.stderr.splitlines()[-1]
     assert last == "error: unit run/wrong/cluster/0000 failed: KeyError: 'a mistake'"
-    assert (tmp_path / "run" / "online" / "cluster" / "0000" / "summary.json").exists()
+    assert (tmp_path / "run" / "online" / "summary.json").exists()
+    assert not (tmp_path / "run" / "online" / "cluster").exists()
+    assert not (tmp_path / "run" / "wrong" / "summary.json").exists()
 
 
 def test_a_node_that_is_killed_loses_nothing(
