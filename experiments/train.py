@@ -3,7 +3,7 @@
     python -m experiments.train --benchmark=mnist_rotations --learner=la_maml --data_dir=DATA --workdir=DIR
 
 The same command on the same work directory goes on where it was interrupted. --learner takes one method, several with
-commas between, or all. The defaults are the published settings,
+commas between, or all, which may stand beside others. The defaults are the published settings,
 which `python -m experiments.presets` lists; where they do not give the paper's numbers stands in docs/results.md.
 """
 
@@ -24,12 +24,13 @@ from absl import app, flags
 from experiments import presets
 from experiments.cluster import driver
 from experiments.cluster import options as cluster_options
+from experiments.presets.preset import Protocol
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table, inside_table
 from experiments.runs import catalogue, dry_run, events, runner, workdirs
 from experiments.runs.config import Config, stream_defaults
 from experiments.runs.making import assignments_for, make_config
-from lamaml_jax import hyper, training
+from lamaml_jax import checks, hyper, training
 from lamaml_jax.learners import LEARNERS
 
 _ORDER = flags.DEFINE_enum(
@@ -89,7 +90,7 @@ def _run() -> None:
         raise ValueError(
             f"{name} and cluster are both given; only runs on one machine are looked into."
         )
-    configs, left_out = _with_task_ids(_configs())
+    configs, left_out = _configs()
     root = options.workdir()
     dataset = options.dataset(configs[0])
     for config in configs:
@@ -101,6 +102,7 @@ def _run() -> None:
     runs = list(zip(configs, folders, strict=True))
     if options.DRY_RUN.value:
         dry_run.show(runs, dataset, overwrite=_OVERWRITE.value)
+        print(*left_out, sep="\n", end="\n" if left_out else "")
         return
     summaries: list[dict[str, Any]] = []
     pictures: list[pathlib.Path] = []
@@ -121,12 +123,7 @@ def _run() -> None:
     print(comparison_table(summaries))
     if _EVAL_EVERY.value is not None:
         print(f"\n{inside_table(summaries)}")
-    if left_out:
-        print(
-            f"Left out, since they need to know the task at test (--heads=per_task): {', '.join(left_out)}"
-        )
-    if _learners() == ["all"] and (rest := _without_preset()):
-        print(f"Left out, since they have no preset here: {', '.join(rest)}")
+    print(*left_out, sep="\n", end="\n" if left_out else "")
     if len(configs) > 1:
         pictures += _compare(root, folders, summaries, configs[0].eval_split())
     if pictures:
@@ -145,34 +142,68 @@ def _compare(
     return drawn
 
 
-def _configs() -> list[Config]:
-    settings = options.settings()
+def _configs() -> tuple[list[Config], list[str]]:
+    """Return the runs, and what is to be said of the learners of `all` that are left out."""
+    settings = _settings()
     benchmark, protocol = settings["benchmark"], settings["protocol"]
-    learners = _learners()
-    if learners == ["all"]:
-        known = presets.names(benchmark, protocol)
-        learners = list(LEARNERS) if catalogue.is_own(benchmark) else known
-    if _SMOKE.value:
-        for name, value in {"num_tasks": 3, "samples_per_task": 100}.items():
-            if settings["stream"][name] is None and name in stream_defaults(benchmark):
-                settings["stream"][name] = value
+    named = options.learners(["la_maml"])
+    learners = options.learners(["la_maml"], every=_every(benchmark, protocol))
     for learner in learners:
         catalogue.learner(learner)
         if not (catalogue.is_own(benchmark) or catalogue.is_own(learner)):
             presets.require(benchmark, learner, protocol)
     overrides = [*options.SET.value, *([f"order={_ORDER.value}"] if _ORDER.value else [])]
     seeds = options.seeds(_num_seeds(), first=0)
-    return [
-        make_config(
-            **settings,
-            learner=learner,
-            assignments=[*_shortened(learner), *assignments_for(learner, learners, overrides)],
-            seeds=seeds,
-            eval=_EVAL.value,  # type: ignore[arg-type]
-            eval_every=_EVAL_EVERY.value,
+    configs: list[Config] = []
+    unfit: list[str] = []
+    untold: list[str] = []
+    for learner in learners:
+        try:
+            config = make_config(
+                **settings,
+                learner=learner,
+                assignments=[*_shortened(learner), *assignments_for(learner, learners, overrides)],
+                seeds=seeds,
+                eval=_EVAL.value,  # type: ignore[arg-type]
+                eval_every=_EVAL_EVERY.value,
+            )
+        except checks.UnfitModel as error:
+            if learner in named:
+                raise
+            unfit.append(f"Left out, since it cannot learn this network: {learner}, as {error}")
+            continue
+        if learner in named:
+            config.require_task_ids()
+        if config.lacks_task_ids():
+            untold.append(learner)
+        else:
+            configs.append(config)
+    rest = [name for name in LEARNERS if name not in learners] if "all" in named else []
+    reasons = {
+        "they need to know the task at test (--heads=per_task)": untold,
+        "they have no preset here": rest,
+    }
+    left_out = [f"Left out, since {why}: {', '.join(of)}" for why, of in reasons.items() if of]
+    if not configs:
+        raise ValueError(
+            f"learner is 'all', of which none can run here. {'; '.join(unfit + left_out)}"
         )
-        for learner in learners
-    ]
+    return configs, unfit + left_out
+
+
+def _settings() -> dict[str, Any]:
+    """Return what the flags say of the stream and all else but the learner, in small for a smoke run."""
+    settings = options.settings()
+    small = {"num_tasks": 3, "samples_per_task": 100} if _SMOKE.value else {}
+    for name, value in small.items():
+        if settings["stream"][name] is None and name in stream_defaults(settings["benchmark"]):
+            settings["stream"][name] = value
+    return settings
+
+
+def _every(benchmark: str, protocol: Protocol) -> list[str]:
+    """Return what `all` stands for."""
+    return list(LEARNERS) if catalogue.is_own(benchmark) else presets.names(benchmark, protocol)
 
 
 def _shortened(learner: str) -> list[str]:
@@ -183,29 +214,8 @@ def _shortened(learner: str) -> list[str]:
     return [f"{name}=1" for name in shortened]
 
 
-def _learners() -> list[str]:
-    return options.learners(["la_maml"])
-
-
 def _num_seeds() -> int:
     return options.num_seeds(2 if _SMOKE.value else 5)
-
-
-def _with_task_ids(configs: list[Config]) -> tuple[list[Config], list[str]]:
-    """Return the runs that know the tasks they need to know, and the learners of `all` that are left out."""
-    if _learners() != ["all"]:
-        for config in configs:
-            config.require_task_ids()
-        return configs, []
-    lacking = [config.learner for config in configs if config.lacks_task_ids()]
-    return [config for config in configs if config.learner not in lacking], lacking
-
-
-def _without_preset() -> list[str]:
-    if catalogue.is_own(options.BENCHMARK.value):
-        return []
-    known = presets.names(options.BENCHMARK.value, options.PROTOCOL.value)  # type: ignore[arg-type]
-    return [learner for learner in LEARNERS if learner not in known]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,10 @@ class Refusal(ValueError):
     """A sentence of this package's own, said while a user's function is traced, that `traced` passes on as it is."""
 
 
+class UnfitModel(ValueError):
+    """A network lacks what a learner is made for, with these settings; other learners may still take it."""
+
+
 def integer(name: str, value: Any, low: int, high: int | None = None) -> None:
     """Raise ValueError unless `value` is an int in [low, high]; no upper bound where `high` is None."""
     allowed = f"an integer >= {low}" if high is None else f"an integer in [{low}, {high}]"

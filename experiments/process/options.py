@@ -198,13 +198,14 @@ def benchmark() -> str:
     return BENCHMARK.value
 
 
-def learners(default: Iterable[str]) -> list[str]:
-    """Return the learners named, or the script's own.
+def learners(default: Iterable[str], every: Iterable[str] | None = None) -> list[str]:
+    """Return the learners named, or the script's own, with `all` replaced by `every` if that is given.
 
     Raises:
         ValueError: Two are of one name, by which their folders are called, or there is none.
     """
-    names = list(default if LEARNER.value is None else LEARNER.value)
+    given = list(default if LEARNER.value is None else LEARNER.value)
+    names = given if every is None else catalogue.with_all(given, every)
     if not names or len(set(map(catalogue.short, names))) < len(names):
         raise ValueError(
             f"learner is {','.join(names)!r}; it must be one or more names of learners or functions, all different."

@@ -6,7 +6,7 @@ A file's is named as FILE.py:FUNCTION; nothing is registered.
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from experiments.runs import users
@@ -57,6 +57,12 @@ def is_own(name: str) -> bool:
 def short(name: str) -> str:
     """Return what a table calls it."""
     return name.rpartition(":")[2]
+
+
+def with_all(names: Sequence[str], every: Iterable[str]) -> list[str]:
+    """Return learners' names, `all` replaced by those of `every` that are not named beside it."""
+    rest = [name for name in every if name not in names]
+    return [name for given in names for name in (rest if given == "all" else [given])]
 
 
 def learner(name: str) -> Callable[..., Any]:

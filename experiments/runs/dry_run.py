@@ -233,12 +233,9 @@ def _begin(program: Program, seconds: float) -> tuple[State, float]:
 def _of_pairs(num_seeds: int) -> str:
     smallest = paired_test(np.ones(num_seeds), np.zeros(num_seeds)).smallest_p
     enough = math.ceil(1 - math.log2(0.05))
-    if smallest <= 0.05:
-        return f"Two learners on these {num_seeds} seeds can differ with p = {smallest:.3g} at best (paired test)."
-    return (
-        f"Two learners on these {num_seeds} seeds can differ with p = {smallest:.3g} at best (paired test); p < 0.05 "
-        f"takes {enough} seeds."
-    )
+    on = "one seed" if num_seeds == 1 else f"these {num_seeds} seeds"
+    best = f"Two learners on {on} can differ with p = {smallest:.3g} at best (paired test)"
+    return f"{best}." if smallest <= 0.05 else f"{best}; p < 0.05 takes {enough} seeds."
 
 
 def _num_bytes(tree: Any) -> int:

@@ -105,7 +105,7 @@ def names(
         table: Its name.
         benchmark: The only one, or None for all of the table.
         protocol: The only one, or None for all that the paper has.
-        learners: Those wanted, `["all"]` for all that there are; None stands for the paper's.
+        learners: Those wanted, `all` for all that there are; None stands for the paper's.
 
     Raises:
         ValueError: There is no such table, benchmark, protocol or learner, or no preset at all.
@@ -206,8 +206,7 @@ def _learners(
     if wanted is None:
         return of_paper
     known = presets.names(benchmark, protocol)  # type: ignore[arg-type]
-    if list(wanted) == ["all"]:
-        return [*of_paper, *(learner for learner in known if learner not in of_paper)]
+    wanted = catalogue.with_all(wanted, dict.fromkeys([*of_paper, *known]))
     for learner in wanted:
         catalogue.learner(learner)
     return wanted

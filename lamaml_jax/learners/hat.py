@@ -123,7 +123,9 @@ def hat(
     examples_per_step = checks.step_size(examples_per_step, setting.batch_size)
     gate_params = model.gate_params
     if not model.gate_sizes or gate_params is None:
-        raise ValueError("model has no gates; it must have gate_sizes and gate_params for hat.")
+        raise checks.UnfitModel(
+            "model has no gates; it must have gate_sizes and gate_params for hat."
+        )
 
     def init(key: chex.PRNGKey, example: Batch) -> HatState:
         key_params, key_embeddings = jax.random.split(key)

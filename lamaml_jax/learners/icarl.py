@@ -212,7 +212,7 @@ def _embedding(model: Model, features: Features) -> Callable[[Params, jax.Array]
     if features == "logits":
         return model.apply
     if penultimate is None:
-        raise ValueError(
+        raise checks.UnfitModel(
             "features is 'penultimate'; it must be 'logits' for a model without features."
         )
     return lambda params, x: _to_unit_length(penultimate(params, x))

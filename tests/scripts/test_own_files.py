@@ -10,7 +10,7 @@ import pytest
 from own_files import METHOD, STREAM
 from running import run_script, run_train
 
-from experiments import evaluate, report, sweep
+from experiments import evaluate, presets, report, sweep
 from experiments.runs import workdirs
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -38,6 +38,31 @@ def run(files: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> path
         f"--workdir={workdir}",
     )
     return workdir
+
+
+def test_all_stands_beside_a_users_learner_but_for_what_cannot_learn_a_users_network(
+    files: dict[str, str],
+    tmp_path: pathlib.Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    few = {name: presets.PRESETS["mnist_rotations"][name] for name in ("hat", "fs_dgpm", "online")}
+    monkeypatch.setitem(presets.PRESETS, "mnist_rotations", few)
+    network = f"--network={files['my_method.py']}:bare"
+    common = ("--packaged_mnist", "--smoke", "--num_tasks=1", network)
+    run_train("--learner=all," + files["my_method.py"] + ":slow", *common, f"--workdir={tmp_path}")
+
+    printed = capsys.readouterr().out
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"slow", "online"}
+    for learner, lacks in (("hat", "gates"), ("fs_dgpm", "layer inputs")):
+        assert f"cannot learn this network: {learner}, as model has no {lacks}; " in printed
+    with pytest.raises(SystemExit):
+        run_train("--learner=all,hat", *common, f"--workdir={tmp_path}")
+    assert capsys.readouterr().err.startswith("error: model has no gates; ")
+    del few["online"]
+    with pytest.raises(SystemExit):
+        run_train("--learner=all", *common, f"--workdir={tmp_path}")
+    assert "error: learner is 'all', of which none can run here. " in capsys.readouterr().err
 
 
 def test_a_users_stream_learner_and_network_are_run_beside_ours(run: pathlib.Path) -> None:

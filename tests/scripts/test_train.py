@@ -197,7 +197,7 @@ def configured(arguments: list[str]) -> Config:
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
         flags.FLAGS(["train", *arguments])
-        (config,) = train._configs()
+        ((config,), _) = train._configs()
     return config
 
 

@@ -59,6 +59,9 @@ METHOD = """
     def linear(num_classes, *, scale: float = 1.0):
         return networks.mlp(num_classes, hidden=())
 
+    def bare(num_classes):
+        return networks.mlp(num_classes)._replace(gate_sizes=(), gate_params=None, kernels=(), layer_inputs=None)
+
     def no_argument():
         return networks.mlp(2)
 

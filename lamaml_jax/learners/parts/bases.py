@@ -40,12 +40,14 @@ def layers_of(
     """
     layer_inputs = model.layer_inputs
     if layer_inputs is None:
-        raise ValueError(
+        raise checks.UnfitModel(
             f"model has no layer inputs; it must have kernels and layer_inputs for {what}."
         )
     if not model.kernels:
         allowed = f"one path of a parameter for each of its layer_inputs for {what}"
-        raise ValueError(f"kernels of the model is {model.kernels!r}; it must hold {allowed}.")
+        raise checks.UnfitModel(
+            f"kernels of the model is {model.kernels!r}; it must hold {allowed}."
+        )
     kernels = tuple(model.kernels if setting.class_mask.all() else model.kernels[:-1])
 
     def inputs_of(params: Params, x: jax.Array) -> tuple[jax.Array, ...]:
