@@ -10,6 +10,7 @@ replaced by one of fewer seeds. Minutes are those of CPU cores; a run on an acce
 none with more seeds.
 """
 
+import argparse
 import csv
 import dataclasses
 import io
@@ -42,13 +43,21 @@ Key: TypeAlias = tuple[str, ...]
 Row: TypeAlias = Mapping[str, Any]
 
 
-def main(folders: list[str]) -> None:
-    """Read the runs, put their rows in the place of older ones, and print a table."""
-    try:
-        summaries = read([pathlib.Path(folder) for folder in folders])
-        add(summaries)
-    except ValueError as error:
-        sys.exit(f"error: {error}")
+def main(arguments: list[str]) -> None:
+    """Read the runs, put their rows in the place of older ones, and print a table.
+
+    Raises:
+        ValueError: As `read` and `add`.
+    """
+    parser = argparse.ArgumentParser(
+        "experiments.collect",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("RUN", nargs="+", help="work directory of a finished run")
+    folders = parser.parse_args(arguments).RUN
+    summaries = read([console.path("RUN", folder) for folder in folders])
+    add(summaries)
     print(comparison_table(summaries))
 
 
@@ -130,8 +139,8 @@ def differences(config: Config, data: str) -> list[str]:
     differing = [
         name
         for part in ("stream", "network", "keywords")
-        for name, value in expected[part].items()
-        if found[part].get(name) != value
+        for name in {**expected[part], **found[part]}
+        if found[part].get(name) != expected[part].get(name)
     ]
     runs = ("semantics", "seeds", "stream_seed", "points")
     differing += [name for name in runs if found[name] != expected[name]]

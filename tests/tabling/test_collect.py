@@ -14,18 +14,18 @@ from experiments.presets import __main__ as listing
 
 
 def test_only_runs_of_a_preset_are_collected(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(SystemExit, match="holds no finished run"):
+    with pytest.raises(ValueError, match="holds no finished run"):
         collect.main([str(tmp_path)])
     before = presets.MEASURED_RESULTS.read_bytes()
     settings = dataclasses.asdict(preset("mnist_rotations", "er", 0, num_tasks=3, heads="per_task"))
     (tmp_path / "config.json").write_text(described(settings))
     (tmp_path / "summary.json").write_text(json.dumps(summary_of(settings, data="mnist_subset")))
-    with pytest.raises(SystemExit, match="differs in num_tasks, seeds, data"):
+    with pytest.raises(ValueError, match="differs in num_tasks, seeds, data"):
         collect.main([str(tmp_path)])
     settings["seeds"], settings["stream"]["num_tasks"] = [0, 1, 2, 3, 4], 20
     settings["stream"]["heads"], settings["network"]["precision"] = "shared", "bfloat16"
     (tmp_path / "config.json").write_text(described(settings))
-    with pytest.raises(SystemExit, match="it differs in precision, data"):
+    with pytest.raises(ValueError, match="it differs in precision, data"):
         collect.main([str(tmp_path)])
     assert presets.MEASURED_RESULTS.read_bytes() == before
 
@@ -41,6 +41,7 @@ def test_a_run_that_differs_in_anything_that_moves_its_numbers_is_no_presets() -
         "learner": {"learner": own},
         "benchmark": {"benchmark": own},
         "lr": {"keywords": {**config.keywords, "lr": 0.7}},
+        "filters": {"network": {**config.network, "filters": (8,)}},
     }
     for what, changed in changes.items():
         assert collect.differences(dataclasses.replace(config, **changed), "mnist") == [what]
@@ -75,7 +76,7 @@ def test_a_run_from_before_a_keyword_is_what_its_default_gives(
     collect.main([str(tmp_path)])
     settings["keywords"]["memory"] = 100
     (tmp_path / "config.json").write_text(described(settings))
-    with pytest.raises(SystemExit, match="it differs in memory"):
+    with pytest.raises(ValueError, match="it differs in memory"):
         collect.main([str(tmp_path)])
 
 
@@ -83,7 +84,7 @@ def test_runs_that_differ_in_their_seeds_are_one_row(
     tmp_path: pathlib.Path, gathered: pathlib.Path
 ) -> None:
     first, others = finished(tmp_path / "0", [56.0], 0), finished(tmp_path / "1", [59.0, 62.0], 1)
-    with pytest.raises(SystemExit, match="is not a run of the preset; it differs in seeds"):
+    with pytest.raises(ValueError, match="is not a run of the preset; it differs in seeds"):
         collect.main([others])
     collect.main([others, first])
     (row,) = csv.DictReader(gathered.read_text().splitlines())
@@ -98,7 +99,7 @@ def test_fewer_seeds_take_the_place_of_no_more(
     collect.main([finished(tmp_path / "two", [56.0, 58.0], 0)])
     before = gathered.read_bytes()
     one = finished(tmp_path / "one", [61.0], 0)
-    with pytest.raises(SystemExit, match=r"with 1 seed, and measured.csv has 2; remove its row by"):
+    with pytest.raises(ValueError, match=r"with 1 seed, and measured.csv has 2; remove its row by"):
         collect.main([one])
     assert gathered.read_bytes() == before
     collect.main([finished(tmp_path / "three", [56.0, 58.0, 60.0], 0)])
