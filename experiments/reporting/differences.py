@@ -95,11 +95,13 @@ def _alone(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tupl
 
 
 def _same_seeds(first: list[int], second: list[int]) -> tuple[list[int], list[int], list[int]]:
-    """Return the seeds of both, and where each has them."""
-    if first == second:  # perhaps some several times: of the points of a sweep
-        return first, [*range(len(first))], [*range(len(first))]
-    both = [seed for seed in first if seed in second]
-    return both, [first.index(seed) for seed in both], [second.index(seed) for seed in both]
+    """Return the seeds of both, and where each has them; once for each point of a sweep that both have."""
+    ours, theirs = (
+        {(seeds[:i].count(seed), seed): i for i, seed in enumerate(seeds)}
+        for seeds in (first, second)
+    )
+    both = [run for run in ours if run in theirs]
+    return [seed for _, seed in both], [ours[run] for run in both], [theirs[run] for run in both]
 
 
 def _same_moments(

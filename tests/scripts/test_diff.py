@@ -156,6 +156,15 @@ def test_points_of_a_sweep_are_compared_one_by_one() -> None:
     second["loss"][2, 1, 1] = 9
     line, _ = differences.of_results(first, second)
     assert line.startswith("first: in training on task 2, seed 0: loss[1] is ")
+    more = results([0, 1, 2, 0, 1, 2])
+    for name in set(more) - {"seeds"}:
+        more[name][[0, 1, 3, 4]] = second[name]
+    assert differences.of_results(second, more) == ["seeds: 0 1 0 1 | 0 1 2 0 1 2"]
+    more["loss"][3, 1, 1] += 1
+    line, _, count = differences.of_results(second, more)
+    assert (
+        line.startswith("first: in training on task 2, seed 0: loss[1] is 9 ") and " 1 of " in count
+    )
 
 
 @pytest.mark.parametrize("case", ["nothing", "unfinished", "damaged"])
