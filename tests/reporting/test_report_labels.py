@@ -92,6 +92,13 @@ def test_runs_that_are_alike_have_their_folders_as_well(
     ]
 
 
+def test_labels_differ_in_more_than_capitals(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    """A page's ids are of small letters."""
+    named = in_json("summary.json", "learner", value="my_method.py:ONLINE")
+    folders = [copied(root, tmp_path / "a"), copied(root, tmp_path / "b", named)]
+    assert labels(*folders) == ["Online (a)", "ONLINE (b)"]
+
+
 def test_long_labels_have_room_in_pictures(root: pathlib.Path, tmp_path: pathlib.Path) -> None:
     other = copied(root, tmp_path / "other", *(change for change, *_ in CHANGES.values()))
     found = reading.read([root / "online", other])

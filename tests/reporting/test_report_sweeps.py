@@ -65,6 +65,9 @@ def test_sweep_alone_makes_a_page(swept: pathlib.Path, tmp_path: pathlib.Path) -
     found = reading.read(reading.find([alone]))
     text = page.build(found)
     assert not found.runs and "0 runs, 1 sweep" in text and 'id="sweeps"' in text
+    shutil.copytree(swept / "best", alone, dirs_exist_ok=True)  # a run in the same folder
+    found = reading.read(reading.find([alone]))
+    assert (len(found.runs), len(found.sweeps)) == (1, 1) and not found.problems
 
 
 def test_damaged_sweep_is_named(swept: pathlib.Path, tmp_path: pathlib.Path) -> None:

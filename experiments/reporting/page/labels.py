@@ -21,11 +21,13 @@ def labelled(runs: Sequence[Run]) -> list[Run]:
         (run.label, *itertools.compress(of_run, differs))
         for run, of_run in zip(runs, facts, strict=True)
     ]
-    count, folders = Counter(names), [run.folder.resolve() for run in runs]
+    # An id on the page has no capitals.
+    keys = [" ".join(name).casefold() for name in names]
+    count, folders = Counter(keys), [run.folder.resolve() for run in runs]
     root = pathlib.Path(os.path.commonpath(folders))
     labels = [
-        _in_words(*name) if count[name] == 1 else _in_words(*name, str(folder.relative_to(root)))
-        for name, folder in zip(names, folders, strict=True)
+        _in_words(*name) if count[key] == 1 else _in_words(*name, str(folder.relative_to(root)))
+        for name, key, folder in zip(names, keys, folders, strict=True)
     ]
     return [run._replace(label=label) for run, label in zip(runs, labels, strict=True)]
 

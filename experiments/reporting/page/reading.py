@@ -136,12 +136,14 @@ def read(folders: Sequence[pathlib.Path]) -> Found:
         with _noting(problems):
             if (folder / _SWEEP).is_file():
                 sweeps.append(_read_sweep(folder))
-            elif any((folder / mark).is_file() for mark in _MARKS[:3]):
+        with _noting(problems):
+            if any((folder / mark).is_file() for mark in _MARKS[:3]):
                 runs.append(_read(folder))
                 with _noting(problems):
                     runs[-1] = runs[-1]._replace(rates=_read_rates(runs[-1]))
                 with _noting(problems):
                     runs[-1] = runs[-1]._replace(dynamics=_read_dynamics(runs[-1]))
+        with _noting(problems):
             if (folder / analysis_folder.FILE).is_file():
                 analysed.append(_read_analysis(folder))
     runs.sort(key=lambda run: _place(run.summary["learner"]))
