@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from experiments import train
-from experiments.process import console
+from experiments.process import console, options
 
 _FLAGS = (
     "--benchmark=mnist_rotations",
@@ -36,6 +36,8 @@ _FLAGS = (
 def script(argv: Sequence[str]) -> None:
     """Train, and make a page of the results."""
     train.script(argv)
+    if options.DRY_RUN.value:
+        return
     root = console.path("workdir", flags.FLAGS.workdir)
     with console.only_warned(f"{root} lacks a report"):
         # An import that can fail in a user's surroundings.
