@@ -206,10 +206,10 @@ def learners(default: Iterable[str], every: Iterable[str] | None = None) -> list
     """
     given = list(default if LEARNER.value is None else LEARNER.value)
     names = given if every is None else catalogue.with_all(given, every)
-    if not names or len(set(map(catalogue.short, names))) < len(names):
-        raise ValueError(
-            f"learner is {','.join(names)!r}; it must be one or more names of learners or functions, all different."
-        )
+    # Their titles and, on some systems, folders differ in no more than what is told apart here.
+    if not names or len({catalogue.short(name).casefold() for name in names}) < len(names):
+        allowed = "one or more names of learners or functions, different in more than capitals"
+        raise ValueError(f"learner is {','.join(names)!r}; it must be {allowed}.")
     return names
 
 

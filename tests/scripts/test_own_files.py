@@ -239,7 +239,7 @@ def test_a_grid_is_over_what_can_be_set(
         ),
         (
             ["--packaged_mnist", "--learner={my_method.py}:make,{my_stream.py}:make"],
-            "must be one or more names of learners or functions, all different",
+            "must be one or more names of learners or functions, different in more than capitals",
         ),
         (["--packaged_mnist", "--learner=er,er"], "learner is 'er,er'; it must be one or more"),
         (["--packaged_mnist", "--network=cnn"], "'cnn' is not a network; did you mean convnet"),

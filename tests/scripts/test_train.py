@@ -235,7 +235,7 @@ def test_another_configuration_is_not_overwritten(
         (["--benchmark=mnist_rotation"], "did you mean mnist_rotations"),
         (["--learner=la_mam"], "did you mean la_maml"),
         (["--learner=er,hat"], "--heads=per_task"),
-        (["--learner=er,er"], "one or more names of learners or functions, all different"),
+        (["--learner=er,er"], "one or more names of learners or functions, different in more"),
         (["--set=lr_int=0.1"], "did you mean lr_init"),
         (["--set=lr_init"], "not of the form name=value"),
         (["--set=lr_init=fast"], "lr_init is 'fast'; it must be a finite number >= 0"),
