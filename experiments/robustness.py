@@ -25,10 +25,10 @@ from experiments.analyses import folder, robustness
 from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.reporting import tables
-from experiments.runs import workdirs
+from experiments.runs import catalogue, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import assignments_for, make_config
-from experiments.sweeps import command
+from experiments.sweeps import command, request
 from lamaml_jax import hyper
 
 _POINTS = flags.DEFINE_integer(
@@ -57,20 +57,20 @@ def main(argv: Sequence[str]) -> None:
         presets = [_preset(learner, learners) for learner in learners]
         wanted = {preset.learner: _request(preset, learners) for preset in presets}
         root, dataset = options.workdir(), options.dataset(presets[0])
-        configs = [request.configs[0] for request in wanted.values()]
+        configs = [one.configs[0] for one in wanted.values()]
         settings = folder.settings_of(configs, dataset, points=_POINTS.value)
         about = folder.About(
             analysis="robustness",
             benchmark=configs[0].benchmark,
             learners=learners,
             seeds=list(configs[0].seeds),
-            folders=learners,
+            folders=[catalogue.short(name) for name in learners],
             options={"grid_size": _GRID_SIZE.value},
             settings=settings,
         )
         folder.check(root, about)
-        for request in wanted.values():
-            command.check(request, dataset)
+        for one in wanted.values():
+            command.check(one, dataset)
         folder.begin(root, about)
         measured = []
         sweeps = command.perform(list(wanted.values()), dataset)
@@ -92,10 +92,10 @@ def _preset(learner: str, learners: Sequence[str]) -> Config:
     return make_config(**options.settings(), learner=learner, assignments=own, seeds=(0,))
 
 
-def _request(preset: Config, learners: Sequence[str]) -> command.Request:
+def _request(preset: Config, learners: Sequence[str]) -> request.Request:
     axes, points = robustness.rates_around(preset, _POINTS.value, _GRID_SIZE.value)
     workdir = options.workdir() / preset.learner
-    return command.request(preset.learner, axes, points, workdir, num_seeds=3, learners=learners)
+    return request.make(preset.learner, axes, points, workdir, num_seeds=3, learners=learners)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from experiments.cluster import options as cluster_options
 from experiments.process import console, options
 from experiments.reporting.summary import comparison_table
 from experiments.runs.making import integer_names
-from experiments.sweeps import command, grid
+from experiments.sweeps import command, grid, request
 
 _GRID = flags.DEFINE_multi_string(
     "grid", [], "An axis: name=a,b,c or name=low:high:log8 or name=low:high:lin5; repeatable"
@@ -53,12 +53,12 @@ def main(argv: Sequence[str]) -> None:
         learners = options.learners(["la_maml"])
         if len(learners) > 1:
             raise ValueError(f"learner is {','.join(learners)!r}; a sweep is of one learner.")
-        wanted = command.request(learners[0], *_points(learners[0]), options.workdir(), num_seeds=3)
+        wanted = request.make(learners[0], *_points(learners[0]), options.workdir(), num_seeds=3)
         report_seeds = _report_seeds()
-        command.check_report(wanted, report_seeds)
+        request.check_report(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0])
         if options.DRY_RUN.value:
-            command.show_dry([wanted], dataset)
+            command.show_dry([wanted], dataset, report_seeds=report_seeds)
             return
         (sweep,) = command.perform([wanted], dataset)
         command.show(wanted, sweep)
@@ -84,7 +84,7 @@ def _points(learner: str) -> tuple[list[grid.Axis], list[grid.Point]]:
     axes = [grid.parse(text, integers=integers, many=many) for text in _GRID.value]
     if _RANDOM.value is None or not axes:
         return axes, grid.product(axes, many=many) if axes else []
-    (first,) = options.seeds(1, command.FIRST_SEED)
+    (first,) = options.seeds(1, request.FIRST_SEED)
     return axes, grid.random(axes, _RANDOM.value, first, integers=integers, many=many)
 
 

@@ -29,7 +29,7 @@ from experiments.process import console, options
 from experiments.runs import catalogue, workdirs
 from experiments.runs.config import Config
 from experiments.runs.making import assignments_for, make_config
-from experiments.sweeps import command, grid
+from experiments.sweeps import command, grid, request
 from experiments.sweeps.results import Sweep
 from lamaml_jax.datasets import ImageDataset
 
@@ -52,20 +52,20 @@ def main(argv: Sequence[str]) -> None:
         wanted = {learner: _request(learner, learners) for learner in learners}
         first = wanted[learners[0]]
         root, dataset = options.workdir(), options.dataset(first.configs[0])
-        configs = [request.configs[0] for request in wanted.values()]
+        configs = [one.configs[0] for one in wanted.values()]
         settings = folder.settings_of(configs, dataset, passes=list(first.axes[0].values))
         about = folder.About(
             analysis="time_accuracy",
             benchmark=configs[0].benchmark,
             learners=learners,
             seeds=list(configs[0].seeds),
-            folders=learners,
+            folders=[catalogue.short(name) for name in learners],
             options={"left_out": left_out},
             settings=settings,
         )
         folder.check(root, about)
-        for request in wanted.values():
-            command.check(request, dataset)
+        for one in wanted.values():
+            command.check(one, dataset)
         folder.begin(root, about)
         sweeps = command.perform(list(wanted.values()), dataset)
         curves = {
@@ -91,20 +91,16 @@ def _preset(learner: str, learners: Sequence[str]) -> Config:
     return make_config(**options.settings(), learner=learner, assignments=own, seeds=(0,))
 
 
-def _request(learner: str, learners: Sequence[str]) -> command.Request:
+def _request(learner: str, learners: Sequence[str]) -> request.Request:
     name = "epochs" if options.PROTOCOL.value == "multi" else "glances"
     axis = grid.listed(name, _PASSES.value, f"passes is {','.join(_PASSES.value)!r}")
     points = grid.product([axis])
     workdir = options.workdir() / catalogue.short(learner)
-    return command.request(learner, [axis], points, workdir, num_seeds=3, learners=learners)
+    return request.make(learner, [axis], points, workdir, num_seeds=3, learners=learners)
 
 
-def _curve(
-    request: command.Request, sweep: Sweep, dataset: ImageDataset | None
-) -> time_accuracy.Curve:
-    gradients = [
-        gradients_per_run(config, config.make_benchmark(dataset)) for config in request.configs
-    ]
+def _curve(of: request.Request, sweep: Sweep, dataset: ImageDataset | None) -> time_accuracy.Curve:
+    gradients = [gradients_per_run(config, config.make_benchmark(dataset)) for config in of.configs]
     return time_accuracy.Curve(sweep, gradients)
 
 

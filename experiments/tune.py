@@ -22,7 +22,7 @@ from experiments.cluster import options as cluster_options
 from experiments.presets.grids import GRIDS
 from experiments.process import console, options
 from experiments.runs import catalogue
-from experiments.sweeps import command, grid
+from experiments.sweeps import command, grid, request
 from lamaml_jax import hyper
 
 
@@ -42,11 +42,11 @@ def main(argv: Sequence[str]) -> None:
         if options.DRY_RUN.value:
             command.show_dry(wanted, dataset)
             return
-        for request, sweep in zip(wanted, command.perform(wanted, dataset), strict=True):
-            command.show(request, sweep)
+        for one, sweep in zip(wanted, command.perform(wanted, dataset), strict=True):
+            command.show(one, sweep)
 
 
-def _request(learner: str, learners: Sequence[str]) -> command.Request:
+def _request(learner: str, learners: Sequence[str]) -> request.Request:
     if learner not in GRIDS:
         raise ValueError(hyper.unknown("learner with a grid", learner, GRIDS))
     points = [tuple(str(value) for value in point.values()) for point in GRIDS[learner]]
@@ -55,7 +55,7 @@ def _request(learner: str, learners: Sequence[str]) -> command.Request:
         for i, name in enumerate(GRIDS[learner][0])
     ]
     workdir = options.workdir() / catalogue.short(learner)
-    return command.request(learner, axes, points, workdir, num_seeds=2, learners=learners)
+    return request.make(learner, axes, points, workdir, num_seeds=2, learners=learners)
 
 
 if __name__ == "__main__":

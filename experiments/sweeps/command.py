@@ -1,4 +1,4 @@
-"""A sweep from its axes to its results: check everything, run what is not there yet, write, draw.
+"""A sweep from its request to its results: check its data and folder, run what is not there yet, write, draw.
 
 In its folder, sweep.json says what is swept and units/ holds the runs.
 """
@@ -7,8 +7,8 @@ import contextlib
 import dataclasses
 import json
 import pathlib
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from experiments.cluster import driver
 from experiments.process import console, options
@@ -16,106 +16,14 @@ from experiments.reporting.summary import seeds_in_words, title_of
 from experiments.reporting.tables import markdown
 from experiments.runs import catalogue, dry_run, finished, identity, locks, runner, workdirs
 from experiments.runs.config import Config
-from experiments.runs.making import assignments_for, make_config, setting_names, unknown_setting
 from experiments.sweeps import results
-from experiments.sweeps.grid import Axis, Point
 from experiments.sweeps.plan import Unit, plan
+from experiments.sweeps.request import Request
 from experiments.sweeps.results import Sweep
 from lamaml_jax.datasets import ImageDataset
 
-FIRST_SEED = 100
-"""Of the seeds that choose, which are others than those reported."""
-
 _FILE = "sweep.json"
 _SHOWN = 50
-
-
-class Request(NamedTuple):
-    """A checked sweep.
-
-    Attributes:
-        axes: What is swept.
-        points: Their values.
-        configs: One per point.
-        folder: Of the sweep.
-        memory_gb: What one program may take, in GiB.
-    """
-
-    axes: Sequence[Axis]
-    points: Sequence[Point]
-    configs: Sequence[Config]
-    folder: pathlib.Path
-    memory_gb: float
-
-
-def request(
-    learner: str,
-    axes: Sequence[Axis],
-    points: Sequence[Point],
-    folder: pathlib.Path,
-    *,
-    num_seeds: int,
-    learners: Sequence[str] = (),
-) -> Request:
-    """Return a sweep as the flags describe it, checked before anything runs.
-
-    Args:
-        learner: Its name.
-        axes: What is swept.
-        points: Their values.
-        folder: For the sweep.
-        num_seeds: S, unless the flags say otherwise.
-        learners: Those of all sweeps of the command; what --set sets of others alone is not this one's.
-
-    Raises:
-        ValueError: In one sentence, what is wrong with which argument.
-    """
-    settings = options.settings()
-    if settings["stream"]["eval_split"] is None:
-        settings["stream"]["eval_split"] = "validation"
-    if not axes:
-        raise ValueError("grid is not given; it must be an axis such as lr_init=0.001:0.3:log8.")
-    of = settings["benchmark"], learner, settings["architecture"]
-    known = setting_names(*of)
-    for axis in axes:
-        if axis.name not in known:
-            raise ValueError(unknown_setting(*of, axis.name))
-    for text in options.SET.value:
-        if (name := text.partition("=")[0]) in [axis.name for axis in axes]:
-            raise ValueError(f"set is {text!r}; {name} is what the grid is over.")
-    seeds = options.seeds(options.num_seeds(num_seeds), FIRST_SEED)
-    names = [axis.name for axis in axes]
-    own = assignments_for(learner, [learner, *learners], options.SET.value)
-    configs = [
-        make_config(
-            **settings,
-            learner=learner,
-            assignments=[*own, *map("=".join, zip(names, point, strict=True))],
-            seeds=seeds,
-            eval="needed",
-        )
-        for point in points
-    ]
-    for config in configs:
-        config.require_task_ids()
-    return Request(axes, points, configs, folder, options.memory_gb())
-
-
-def check_report(wanted: Request, num_seeds: int) -> None:
-    """Check that the best point can be reported with as many seeds from 0 on, as its choice touched none of that.
-
-    Raises:
-        ValueError: Its choice is made on test data, or with some of these seeds.
-    """
-    config = wanted.configs[0]
-    if num_seeds and config.eval_split() == "test":
-        raise ValueError(
-            "report_best is given and eval_split is 'test'; validation must choose what is reported on test data."
-        )
-    if shared := set(range(num_seeds)) & set(config.seeds):
-        raise ValueError(
-            f"seed is {config.seeds[0]}; it must be {num_seeds} or more, as report_best runs seed {min(shared)}."
-        )
 
 
 def check(wanted: Request, dataset: ImageDataset | None) -> list[Unit]:
@@ -131,14 +39,22 @@ def check(wanted: Request, dataset: ImageDataset | None) -> list[Unit]:
     return plan(wanted.configs, dataset, wanted.folder / "units", wanted.memory_gb)
 
 
-def show_dry(wanted: Sequence[Request], dataset: ImageDataset | None) -> None:
-    """Print what sweeps would run.
+def show_dry(
+    wanted: Sequence[Request], dataset: ImageDataset | None, *, report_seeds: int = 0
+) -> None:
+    """Print what sweeps would run, and then the best point of each with as many seeds on test data.
 
     Raises:
         ValueError: As `check`, of any of them.
     """
     units = [unit for one in wanted for unit in check(one, dataset)]
-    dry_run.show([(unit.config, unit.folder) for unit in units], dataset)
+    runs = [(unit.config, unit.folder) for unit in units]
+    for one in wanted if report_seeds else ():
+        # Any point stands for the best, which is not known yet.
+        report = _for_report(one.configs[0], tuple(range(report_seeds)))
+        if not workdirs.is_finished(_best(one)):
+            runs.append((report, _best(one)))
+    dry_run.show(runs, dataset)
 
 
 def perform(wanted: Sequence[Request], dataset: ImageDataset | None) -> Iterator[Sweep]:
@@ -248,13 +164,16 @@ def _check_folder(wanted: Request) -> None:
     if not path.exists():
         return
     try:
-        found = json.loads(path.read_bytes())
+        found: Any = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
         raise ValueError(f"{path} is damaged; remove it, and the same command writes it anew.")
     described = json.loads(json.dumps(_description(wanted)))
-    found = {"memory_gb": wanted.memory_gb} | found  # which earlier versions did not write
+    # What earlier versions did not write.
+    found = {"memory_gb": wanted.memory_gb} | found
+    if isinstance(settings := found.get("settings"), dict):
+        found["settings"] = {"stream": described["settings"]["stream"]} | settings
     if described == found | {"memory_gb": wanted.memory_gb} != found:
         raise ValueError(
             f"memory_gb is {wanted.memory_gb:g}; it must stay {found['memory_gb']} in {str(wanted.folder)!r}, whose "
@@ -273,10 +192,15 @@ def _check_folder(wanted: Request) -> None:
 
 def _description(wanted: Request) -> dict[str, Any]:
     points = [dataclasses.asdict(config) for config in wanted.configs]
-    common = {k: v for k, v in points[0].items() if all(p[k] == v for p in points)}
+    common = _common(points)
+    common["stream"] = _common([point["stream"] for point in points])
     return {
         "axes": [axis._asdict() for axis in wanted.axes],
         "points": [list(point) for point in wanted.points],
         "settings": common,
         "memory_gb": wanted.memory_gb,
     }
+
+
+def _common(points: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {k: v for k, v in points[0].items() if all(p.get(k) == v for p in points)}

@@ -192,7 +192,7 @@ def _range(name: str, values: str, text: str, *, whole: bool, many: bool) -> Axi
 
 def _check_different(values: Sequence[str], given: str) -> None:
     """Raise ValueError unless these are one or more values, none empty and no two the same number or word."""
-    kinds = {value if (found := number(value)) is None else found for value in values}
+    kinds = {value.casefold() if (found := number(value)) is None else found for value in values}
     if not values or "" in values or len(kinds) < len(values):
         raise ValueError(
             f"{given}; its values must be one or more, different from each other, and none empty."

@@ -11,6 +11,7 @@ from running import run_script
 from experiments import equivalence, time_accuracy
 from experiments.analyses import reading
 from experiments.analyses.cost import gradients_per_batch, gradients_per_run
+from experiments.reporting.page.reading import find
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
 from lamaml_jax import LEARNERS
@@ -88,6 +89,7 @@ def test_accuracy_is_shown_against_the_costs_that_are_known(
     assert "example-gradients are not counted: ring_replay" in capsys.readouterr().out
     written = json.loads((tmp_path / "time_accuracy.json").read_text())
     assert written[METHOD]["gradients"] == [None, None]
+    assert find([tmp_path]) == [tmp_path]  # its sweeps are part of it
     _, _, (part,) = reading.read(tmp_path)
     assert [row[-1] for row in part.rows] == [once, 2 * once, None, None]
     seconds, gradients = part.plot("").axes

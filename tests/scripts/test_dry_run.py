@@ -54,10 +54,13 @@ def test_a_dry_sweep_probes_one_of_its_programs(
     monkeypatch.setattr(dry_run, "probe", lambda *given: probed.append(1) or probe(*given))
     grid = ("--grid=lr_lr=0.1,0.2", "--grid=memory=10,20")
     run_script(
-        sweep, "--learner=la_er", *SHORT, *grid, f"--workdir={tmp_path / 'sweep'}", "--dry_run"
+        sweep,
+        *("--learner=la_er", *SHORT, *grid, f"--workdir={tmp_path / 'sweep'}", "--dry_run"),
+        *("--report_best", "--report_seeds=3"),
     )
     printed = capsys.readouterr().out
     assert printed.count("| la_er | 4 | 2 of 2 |") == 2 and probed == [1]
+    assert printed.count("| la_er | 3 | 2 of 2 |") == 1, "the best point, whichever it is"
     assert not (tmp_path / "sweep").exists()
 
 

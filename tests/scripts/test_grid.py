@@ -48,6 +48,7 @@ def test_numbers_that_are_listed_are_drawn_on_their_scale(text: str, scale: str)
         ("lr=1,1", "different from each other"),
         ("lr=0.1,0.1000", "different from each other"),
         ("lr=1e-1,0.1", "different from each other"),
+        ("flip=true,True", "different from each other"),
         ("lr=0.1:0.1000001:lin5", "different from each other"),
         ("lr=0.1:0.2:lin" + "9" * 5000, "name=low:high:logN"),
         ("lr=0.1:0.2", "name=low:high:logN"),
