@@ -155,6 +155,7 @@ def _whole(
     whole_task = on.compile(functions.train_task, (*drawn, start), on.shared(0))
 
     def train(state: State, stage: int, first: int, most: Callable[[], int]) -> Iterator[Part]:
+        assert not first, "a task that is begun goes on in parts"
         state, of_task = whole_task((*drawn, state), on.shared(plan.learnt[stage]))
         infos = on.collect(of_task.infos)
         stop = plan.num_batches(stage)

@@ -63,8 +63,15 @@ def check_probe(probe: Probe, functions: Run, plan: Plan) -> None:
         raise ValueError(f"probe returns a dict in which {sentence}")
 
 
-def empty(plan: Plan, program: Program, probed: Mapping[str, Any]) -> Record:
-    """Return the record of runs before anything is measured; `probed` are values `[R, ...]` of a probe."""
+def empty(plan: Plan, program: Program, state: Any, probed: Mapping[str, Any]) -> Record:
+    """Return the record of runs before anything is measured.
+
+    Args:
+        plan: What is trained.
+        program: All runs, compiled.
+        state: The learners' states that training starts from.
+        probed: Values `[R, ...]` of a probe.
+    """
     seeds = np.array([seed for _, seed in plan.runs.each()])
     num_runs, num_stages, num_tasks = len(seeds), plan.rows[-1], plan.stream.setting.num_tasks
 
@@ -79,7 +86,7 @@ def empty(plan: Plan, program: Program, probed: Mapping[str, Any]) -> Record:
     for name, values in program.log.infos.items():
         record[name] = room(num_stages, values.shape[1])
     if program.log.rates is not None:
-        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(program.start.lrs), num_runs)
+        summaries = parallel.collect(jax.vmap(metrics.rate_summary)(state.lrs), num_runs)
         for name, first in zip(_RATES, summaries, strict=True):
             record[name] = room(num_stages + 1, first.shape[1])
             record[name][:, 0] = first

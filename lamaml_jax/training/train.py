@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from lamaml_jax import checks
+from lamaml_jax import checkpoint, checks
 from lamaml_jax.loop import make_run
 from lamaml_jax.streams import Benchmark
 from lamaml_jax.training import recording, saving
@@ -136,10 +136,12 @@ def train(
         saving.claim(folder, planned, {**evaluation, **began})
     clock = Clock() if clock is None else clock
     in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
-    program = compile_runs(functions, planned, clock, devices=devices, in_parts=in_parts)
+    # A task that was left in the middle goes on there, whatever this call asks for.
+    begun = folder is not None and any(place.batches for place in checkpoint.saved(folder))
+    program = compile_runs(functions, planned, clock, devices=devices, in_parts=in_parts or begun)
     state = program.start if start is None else program.load(start)
     probed = {} if probe is None else program.measure(probe, state, planned.learnt[0])
-    record = recording.empty(planned, program, probed)
+    record = recording.empty(planned, program, state, probed)
     stages = Stages(planned, program, hooks, eval, folder, clock, state, record)
     stages.go(Pace(clock, checkpoint_seconds) if in_parts else None)
     recording.note_names(stages.record, planned, stages.state)

@@ -13,7 +13,7 @@ from helpers import assert_same_bits
 
 from lamaml_jax import Learner, Model, er, online, streams, train
 from lamaml_jax.files import read_npz
-from lamaml_jax.training import Clock, Progress, plan, saving
+from lamaml_jax.training import Clock, Interrupted, Progress, plan, saving
 from lamaml_jax.training.fingerprints import digest, of_learner
 from lamaml_jax.training.planning.fitting import example
 
@@ -194,3 +194,19 @@ def test_a_clock_may_be_added_to_a_run_that_goes_on(tmp_path: pathlib.Path, is_o
     assert clock["train"] > 0 and result.stages_learnt() == 3
     again = train(online, NETWORK, blobs(), **arguments)
     assert_same_bits(again.state, result.state)
+
+
+def test_a_task_that_was_left_goes_on_there_whatever_the_next_call_asks(
+    tmp_path: pathlib.Path,
+) -> None:
+    asked: list[int] = []
+
+    def stop() -> bool:
+        asked.append(1)
+        return len(asked) == 2
+
+    with pytest.raises(Interrupted, match="after 0 tasks and 2 batches"):
+        train(online, NETWORK, blobs(), seeds=(0, 1), checkpoint_dir=tmp_path, should_stop=stop)
+    result = train(online, NETWORK, blobs(), seeds=(0, 1), checkpoint_dir=tmp_path)
+    assert_same_bits(result.record, plain().record)
+    assert_same_bits(result.state, plain().state)
