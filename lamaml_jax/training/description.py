@@ -32,6 +32,8 @@ NAMES = (
 """What is in every description."""
 OWN = "own_learner"
 """Whether the learner is not this package's, whatever its name."""
+STAGES = "stages"
+"""The rows that the stream has learnt, which tell a mixed stream's tasks; None stands for all."""
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -39,20 +41,21 @@ def describe(plan: Plan) -> dict[str, Any]:
     stream, runs, setting = plan.stream, plan.runs, plan.stream.setting
     shapes = example(stream)
     functions = [name for name, value in plan.static.items() if not _is_plain(value)]
+    given = fingerprints.of_given(plan, shapes)
     described = {
         "format": FORMAT,
         "learner": hyper.name_of(plan.learner),
         OWN: _is_own(plan.learner),
         "settings": {n: v for n, v in plan.static.items() if n not in functions},
         "functions": functions,
-        "network": plan.model.source,
+        "network": _source(plan.model, shapes, given[fingerprints.NETWORK]),
         "setting": {
             **setting._asdict(),
             "class_mask": np.asarray(setting.class_mask).astype(int).tolist(),
             "loss": setting.loss is not None,
         },
         "inputs": _inputs(stream),
-        **fingerprints.of_given(plan, shapes),
+        **given,
         "example": {
             n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
         },
@@ -63,6 +66,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "learnt": list(plan.learnt),
         "rows": list(plan.rows),
         "is_sequence": stream.is_sequence,
+        STAGES: None if stream.stages is None else list(stream.stages),
         "inside": list(plan.inside),
     }
     return {name: _of_python(value) for name, value in described.items()}
@@ -87,7 +91,11 @@ def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, B
         stream = without_data
     else:
         _check_stream(stream, setting, found["inputs"])
-        stream = stream._replace(setting=stream.setting._replace(loss=loss))
+        # Only its data are wanted: what was trained stays as it was.
+        stages = without_data.stages if STAGES in found else stream.stages
+        stream = stream._replace(
+            setting=setting, stages=stages, is_sequence=without_data.is_sequence
+        )
     runs = Runs(found["seeds"], found["points"], found["floats"], found["stream_seed"])
     of_stages = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
     x, y = (jax.ShapeDtypeStruct(*found["example"][n]) for n in "xy")
@@ -120,8 +128,7 @@ def _functions(
     learner = given.get("learner", None if found.get(OWN) else LEARNERS.get(name))
     model = given.get("model")
     if model is None and source is not None:
-        arguments = {n: v for n, v in source.items() if n != "name"}
-        model = getattr(networks, source["name"])(**arguments)
+        model = _remade(source)
     loss, stream = given.get("loss"), given.get("stream")
     if loss is None and isinstance(stream, Benchmark):
         loss = stream.setting.loss
@@ -138,6 +145,21 @@ def _functions(
             f"{argument} is not given; a saved {name} does not hold it, so pass {argument}=... to load."
         )
     return learner, model, loss, stream  # type: ignore[return-value]
+
+
+def _source(model: Model, shapes: Batch, fingerprint: str) -> Mapping[str, Any] | None:
+    """Return what makes a network again; None where that is another, as parts of it were replaced."""
+    if (
+        model.source is None
+        or fingerprints.of_network(_remade(model.source), shapes) != fingerprint
+    ):
+        return None
+    return model.source
+
+
+def _remade(source: Mapping[str, Any]) -> Model:
+    arguments = {name: value for name, value in source.items() if name != "name"}
+    return getattr(networks, source["name"])(**arguments)
 
 
 def _is_own(learner: Factory) -> bool:
@@ -187,7 +209,15 @@ def _without_data(setting: Setting, found: Mapping[str, Any]) -> Benchmark:
 
     images = np.zeros((0, *inputs["shape"]), inputs["dtype"])
     seen = Inputs(refuse, refuse) if inputs["transformed"] else PLAIN_INPUTS
-    return Benchmark(setting, images, make_stream, seen, is_sequence=found["is_sequence"])
+    stages = found.get(STAGES)
+    return Benchmark(
+        setting,
+        images,
+        make_stream,
+        seen,
+        stages=None if stages is None else tuple(stages),
+        is_sequence=found["is_sequence"],
+    )
 
 
 def _is_plain(value: Any) -> bool:

@@ -22,6 +22,8 @@ from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.program import Probe
 from lamaml_jax.types import Batch, Model
 
+NETWORK = "sha256_network"
+
 
 def digest(value: Any) -> str:
     """Return the SHA-256 of a text, or of a tree's arrays with their types and shapes."""
@@ -44,7 +46,7 @@ def of_given(plan: Plan, shapes: Batch) -> dict[str, str]:
     found = {
         "sha256_data": _of_data(stream, drawn),
         "sha256_transforms": _of_transforms(stream, drawn),
-        "sha256_network": _of_network(plan.model, shapes),
+        NETWORK: of_network(plan.model, shapes),
     }
     if stream.setting.loss is not None:
         found["sha256_loss"] = _of_loss(stream, drawn)
@@ -118,7 +120,7 @@ def others(
     def is_other(name: str, fingerprint: Callable[[], str]) -> bool:
         return f"sha256_{name}" in found and fingerprint() != found[f"sha256_{name}"]
 
-    if "model" in given and is_other("network", lambda: _of_network(plan.model, shapes)):
+    if "model" in given and is_other("network", lambda: of_network(plan.model, shapes)):
         differing.append("model")
     if given.get("stream") is not None and _shows_on_data(stream):
         drawn = _drawn(stream)
@@ -160,7 +162,8 @@ def _of_transforms(stream: Benchmark, drawn: Stream) -> str:
     return digest((evaluation, stream.inputs.training(jax.random.key(0), *few)))
 
 
-def _of_network(model: Model, shapes: Batch) -> str:
+def of_network(model: Model, shapes: Batch) -> str:
+    """Return the fingerprint of what a network computes of inputs shaped like those of a batch."""
     params = jax.eval_shape(model.init, jax.random.key(0), shapes.x)
     text, *arrays = _program(model.apply, params, shapes.x)
     return digest([text, *arrays] if arrays else text)

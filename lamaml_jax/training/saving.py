@@ -26,7 +26,7 @@ CHECKPOINTS = "state"
 """The folder of checkpoints in a script's work directory."""
 METHOD, PROBE = "sha256_learner", "sha256_probe"
 """Fingerprints of what is a function; that of no probe is None."""
-_LATER = (description.OWN, METHOD, PROBE)
+_LATER = (description.OWN, description.STAGES, METHOD, PROBE)
 """What descriptions lack that were written before it was in them."""
 _GIVEN = ("sha256_data", "sha256_transforms", "sha256_network")
 """Fingerprints of what a user gives, which may have changed though its name has not."""

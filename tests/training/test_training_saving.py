@@ -14,7 +14,20 @@ import pytest
 from blobs import NETWORK, blobs, lines, plain, squares, trained
 from helpers import assert_same_bits
 
-from lamaml_jax import Learner, Model, Result, er, load, networks, online, replay, streams, train
+from lamaml_jax import (
+    Learner,
+    Model,
+    Result,
+    er,
+    iid,
+    la_er,
+    load,
+    networks,
+    online,
+    replay,
+    streams,
+    train,
+)
 from lamaml_jax.training import description, plan, saving
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -211,3 +224,41 @@ def test_a_method_of_ones_own_is_given_whatever_its_name(tmp_path: pathlib.Path)
     train(drawing, NETWORK, blobs()).save(tmp_path / "function")
     with pytest.raises(ValueError, match="learner is not given; a saved er does not hold it"):
         load(tmp_path / "function")
+
+
+def test_the_tasks_of_a_mixed_stream_are_saved(tmp_path: pathlib.Path) -> None:
+    x, y = np.eye(6, 5, dtype=np.float32), np.arange(6) % 3
+    stream = streams.from_arrays([(x, y), None, (x, y)], [(x, y), (-x, y), (x, y)])
+    result = train(iid, NETWORK, stream, lr=0.5)
+    result.save(tmp_path)
+    assert result.accuracy[0, -1, 0] != result.accuracy[0, -1, 1]
+    for given in ({}, {"stream": stream}):
+        np.testing.assert_array_equal(
+            load(tmp_path, **given).metrics()["ra"], result.metrics()["ra"]
+        )
+
+
+def test_a_stream_that_is_given_changes_nothing_of_what_was_trained(tmp_path: pathlib.Path) -> None:
+    x, y = np.eye(6, 5, dtype=np.float32), np.arange(6) % 3
+    data = [(x, y), (-x, y)]
+    whole = streams.from_arrays(data, data)
+    order = np.stack([np.repeat([0, 1], 6), np.tile(np.arange(6), 2)], axis=1)
+    parts = streams.from_arrays(data, data, sequence=order, num_stages=4, batch_size=3, epochs=1)
+    for name, trained_on, other, steps in (("whole", whole, parts, 10), ("parts", parts, whole, 3)):
+        result = train(la_er, NETWORK, trained_on, glances=1, inner_steps=steps)
+        result.save(tmp_path / name)
+        found = load(tmp_path / name, stream=other)
+        assert found.plan.stream.setting.batch_size == trained_on.setting.batch_size
+        for metric, values in result.metrics().items():
+            np.testing.assert_array_equal(found.metrics()[metric], values, err_msg=metric)
+        np.testing.assert_array_equal(found.evaluate(), result.accuracy[:, -1])
+
+
+def test_a_network_of_which_a_part_was_replaced_is_given_again(tmp_path: pathlib.Path) -> None:
+    turned = NETWORK._replace(apply=lambda p, x, gates=None: -NETWORK.apply(p, x, gates))
+    result = train(online, turned, blobs())
+    result.save(tmp_path)
+    with pytest.raises(ValueError, match="model is not given"):
+        load(tmp_path)
+    x = blobs().images[:4]
+    np.testing.assert_array_equal(load(tmp_path, model=turned).predict(x), result.predict(x))
