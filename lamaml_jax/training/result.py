@@ -94,12 +94,14 @@ class Result:
         loss in the end, when just learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is
         undefined: where tasks do not come one after the other, all but RA; where a run diverged, everything.
         """
-        found = self._metrics_of_whole()
+        with np.errstate(invalid="ignore"):  # a loss that overflowed, minus another
+            found = self._metrics_of_whole()
         return {name: np.where(self.diverged, np.nan, of_runs) for name, of_runs in found.items()}
 
     def stages_learnt(self) -> int:
         """Return how many tasks, or parts of a sequence, were learnt before training ended."""
-        is_known = np.isfinite(self._evaluations()[:, list(self.plan.rows)]).any(axis=(0, 2))
+        # A mean loss may overflow where training was well.
+        is_known = ~np.isnan(self._evaluations()[:, list(self.plan.rows)]).all(axis=(0, 2))
         return int(np.flatnonzero(is_known).max(initial=-1)) + 1
 
     def __repr__(self) -> str:

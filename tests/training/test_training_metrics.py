@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from blobs import NETWORK, plain
+from blobs import NETWORK, plain, squares
 
-from lamaml_jax import iid, online, streams, train
+from lamaml_jax import iid, la_er, networks, online, streams, train
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
 
@@ -56,3 +56,21 @@ def test_a_mixed_streams_metrics_are_over_what_was_learnt() -> None:
     assert "Diverged" not in result.table()
     (axes,) = result.plot().axes
     assert np.asarray(axes.lines[0].get_ydata())[-1] == pytest.approx(100 * values["ra"][0])
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_mean_loss_that_overflows_does_not_end_training() -> None:
+    x, y = np.eye(4, 5), np.arange(4.0)
+    far = [(x, np.full(4, 1e25)), (x, y)]
+    network = networks.mlp(1, hidden=())
+    result = train(online, network, streams.from_arrays([(x, y)] * 2, far), loss=squares, lr=0.1)
+    assert not result.diverged.any() and result.stages_learnt() == 2
+    assert np.isinf(result.metrics()["ra"]).all()
+
+
+def test_recorded_rates_begin_with_those_started_from() -> None:
+    first = train(la_er, NETWORK, streams.from_arrays(TASKS, TASKS), lr_lr=0.5)
+    second = train(la_er, NETWORK, streams.from_arrays(TASKS, TASKS), lr_lr=0.5, start=first.state)
+    for name in ("rate_mean", "rate_share_nonpositive"):
+        np.testing.assert_array_equal(second.record[name][:, 0], first.record[name][:, -1])
+    assert not np.array_equal(first.record["rate_mean"][:, 0], first.record["rate_mean"][:, -1])
