@@ -70,6 +70,15 @@ def test_points_say_what_holds_where_they_were_silent() -> None:
     assert own.runs.points[1] == {"lr": 0.1}  # every seed draws its own
 
 
+def test_points_may_give_floats_that_are_none_by_default() -> None:
+    points: list[dict[str, float]] = [{"clip_norm": 1.0}, {"clip_norm": 2.0}]
+    given = plan(online, NETWORK, blobs(), points=points, settings={"lr": 0.1})
+    swept = plan(online, NETWORK, blobs(), settings={"lr": 0.1, "clip_norm": [1.0, 2.0]})
+    assert given.runs.points == swept.runs.points
+    with pytest.raises(ValueError, match="points have no clip_norm where it is None; all must"):
+        plan(online, NETWORK, blobs(), points=[*points, {"lr": 0.3}], settings={"lr": 0.1})
+
+
 def test_a_table_and_a_picture_have_every_setting_that_differs() -> None:
     whole = plain()
     points = ({"lr": 0.1}, {"lr": 0.3, "stream_seed": 1234567})

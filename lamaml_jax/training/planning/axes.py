@@ -41,12 +41,17 @@ def checked_points(
         raise ValueError("points is empty; it must hold a point, or be None.")
     for point in points:
         for name in point:
-            if name not in floats and name != "stream_seed":
+            if hyper.is_float(learner, name) and name not in floats:
+                if any(p.get(name) is None for p in points):
+                    raise ValueError(
+                        f"points have no {name} where it is None; all must have it, or it must be given as a setting."
+                    )
+            elif name not in floats and name != "stream_seed":
                 known = [*floats, "stream_seed"]
                 raise ValueError(
                     hyper.unknown(f"float setting of {hyper.name_of(learner)}", name, known)
                 )
-        hyper.check_values(learner, {n: v for n, v in point.items() if n in floats})
+        hyper.check_values(learner, {n: v for n, v in point.items() if n != "stream_seed"})
         if "stream_seed" in point:
             check_stream_seed(point["stream_seed"])
     holding = floats if stream_seed is None else {**floats, "stream_seed": stream_seed}
