@@ -77,7 +77,7 @@ def from_dataset(dataset: ImageDataset | ImageArrays, benchmark: str, **settings
         (3, 6)
     """
     factories = {**TRANSFORMS, **BENCHMARKS}
-    if benchmark not in factories:
+    if not isinstance(benchmark, str) or benchmark not in factories:
         raise ValueError(hyper.unknown("benchmark", str(benchmark), factories))
     parameters = inspect.signature(factories[benchmark]).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]

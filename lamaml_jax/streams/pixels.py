@@ -23,6 +23,7 @@ from lamaml_jax.streams.benchmark import (
     Inputs,
     Stream,
     all_images,
+    check_dataset,
     check_samples,
     head_mask,
 )
@@ -63,6 +64,7 @@ def rotations(
     Raises:
         ValueError: An argument is out of its range, the images are not square, or a label is not below C.
     """
+    check_dataset(dataset)
     checks.choice("interpolation", interpolation, Interpolation)
     _, side, width, channels = dataset.train_images.shape
     if side != width:
@@ -115,6 +117,7 @@ def permutations(
     Raises:
         ValueError: An argument is out of its range, or a label is not below C.
     """
+    check_dataset(dataset)
     num_values = int(np.prod(dataset.train_images.shape[1:]))
 
     def transforms(key: chex.PRNGKey) -> jax.Array:

@@ -20,6 +20,7 @@ from lamaml_jax.streams.benchmark import (
     Examples,
     Stream,
     all_images,
+    check_dataset,
     check_samples,
     head_mask,
 )
@@ -152,6 +153,7 @@ def split(
     Raises:
         ValueError: An argument is out of its range.
     """
+    check_dataset(dataset)
     return _split_classes(
         dataset,
         normalisation_of(dataset.train_images),
@@ -185,6 +187,7 @@ def _split_classes(
     checks.choice("eval_split", eval_split, EvalSplit)
     checks.integer("batch_size", batch_size, 1)
     checks.integer("epochs", epochs, 1)
+    check_dataset(dataset)
     _check_channels(dataset, normalisation)
     train, test = _rows_by_class(dataset)
     num_classes = len(train)

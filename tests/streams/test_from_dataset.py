@@ -238,6 +238,7 @@ def test_bad_images_get_one_sentence(dataset: Any, sentence: str) -> None:
         ("splitted", {}, r"'splitted' is not a benchmark; did you mean split.*\?"),
         ("xyz", {}, "'xyz' is not a benchmark; there are rotations, .* split_tiny_imagenet."),
         (None, {}, "'None' is not a benchmark; .*"),
+        (["split"], {}, ".* is not a benchmark; .*"),
         ("rotations", {"num_task": 2}, "'num_task' is not a setting .* did you mean num_tasks .*"),
         ("split", {"heads": "shared"}, "'heads' is not a setting of split; .*"),
         ("mnist_rotations", {"num_classes": 9}, "'num_classes' is not a setting .*"),
@@ -261,3 +262,11 @@ def test_a_bad_name_or_setting_gets_one_sentence(
 ) -> None:
     with pytest.raises(ValueError, match=f"^{sentence}$"):
         from_dataset(COLOURED, benchmark, **settings)
+
+
+@pytest.mark.parametrize("name", ["mnist_rotations", "mnist_permutations", "split_cifar100"])
+def test_benchmarks_by_their_own_names_say_who_takes_arrays(name: str) -> None:
+    with pytest.raises(
+        ValueError, match="dataset is a tuple; .* streams.from_dataset takes arrays"
+    ):
+        BENCHMARKS[name](COLOURED)
