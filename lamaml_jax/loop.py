@@ -227,7 +227,10 @@ def make_run(benchmark: Benchmark, build: BuildLearner, *, eval_batch: int = 100
                 return sofar[0] + gained, sofar[1] & finite.all()
 
             num_parts = len(rows) if sizes.test is None else -(-num_examples // rows.shape[1])
-            nothing = jnp.zeros((), jnp.int32 if setting.loss is None else jnp.float32)
+            nothing = jnp.zeros((), jnp.int32)
+            if setting.loss is not None:  # in double precision its sum is as well
+                of_part, _ = jax.eval_shape(count, jnp.int32(0), (nothing, jnp.asarray(True)))
+                nothing = jnp.zeros((), jnp.promote_types(jnp.float32, of_part.dtype))
             total, finite = jax.lax.fori_loop(0, num_parts, count, (nothing, jnp.asarray(True)))
             return jnp.where(finite, total / num_examples, jnp.nan)
 

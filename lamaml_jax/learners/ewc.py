@@ -107,7 +107,9 @@ def ewc(
     def step(key: chex.PRNGKey, state: EwcState, piece: Batch) -> tuple[EwcState, Info]:
         strength = jnp.where(piece.valid.any(), penalty, 0.0)  # a piece of padding pulls nowhere
         loss, grads = jax.value_and_grad(loss_fn)(state.params, piece)
-        grads = jax.tree.map(lambda g, p, f, fp: g + strength * (f * p - fp), grads, *state)
+        grads = jax.tree.map(
+            lambda g, p, f, fp: g + strength.astype(g.dtype) * (f * p - fp), grads, *state
+        )
         grads, norm = clip_by_global_norm(grads, clip_norm)
         params = descend(state.params, lr, grads)
         return state._replace(params=params), {"loss": loss, "gradient_norm": norm}

@@ -133,4 +133,4 @@ def mer(
 
 def _interpolate(before: Params, after: Params, rate: jax.Array | float) -> Params:
     """Return before + rate * (after - before): Reptile's step (Nichol, Achiam and Schulman 2018)."""
-    return jax.tree.map(lambda b, a: b + rate * (a - b), before, after)
+    return jax.tree.map(lambda b, a: b + jnp.asarray(rate, b.dtype) * (a - b), before, after)

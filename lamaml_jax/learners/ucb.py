@@ -178,7 +178,9 @@ def ucb(
         grads, grads_eps = jax.tree.map(lambda a: a / mc_samples, sums)
         # d/dsigma of a sample is g * eps, and of log q it is -1 / sigma; dsigma/drho = sigmoid(rho).
         rho_grads = jax.tree.map(
-            lambda ge, s, rho, c: (ge - jnp.where(c, weight / s, 0)) * jax.nn.sigmoid(rho),
+            lambda ge, s, rho, c: (
+                (ge - jnp.where(c, weight.astype(s.dtype) / s, 0)) * jax.nn.sigmoid(rho)
+            ),
             grads_eps,
             std,
             state.rho,
@@ -199,7 +201,11 @@ def ucb(
         return scan_pieces(use, key, state, batch, examples_per_step)
 
     def end_task(key: chex.PRNGKey, state: UcbState, data: Batch | None) -> UcbState:
-        return state._replace(lrs=jax.tree.map(lambda rho: lr * jax.nn.softplus(rho), state.rho))
+        return state._replace(
+            lrs=jax.tree.map(
+                lambda rho: jnp.asarray(lr, rho.dtype) * jax.nn.softplus(rho), state.rho
+            )
+        )
 
     def predict(
         state: UcbState, x: jax.Array, task: jax.Array, key: chex.PRNGKey | None = None
@@ -234,7 +240,8 @@ def _leads_to(apply: Apply, params: Params, x: jax.Array, own: jax.Array) -> Par
     """Return bools shaped like `params`, false where a parameter reaches outputs, but none of `own [C]`.
 
     That a derivative is 0 does not tell, as those behind a unit at rest are 0 as well. But the product of 0 and NaN is
-    NaN: what is NaN where the derivative of the own outputs is, or of none, is not of another head alone.
+    NaN: what is NaN where the derivative of the own outputs is, or of none, is not of another head alone. What is
+    reached through units alone that rest at inputs of one, as behind a ReLU, is NaN for none, and so true.
     """
     logits, pull_back = jax.vjp(lambda params: apply(params, jnp.ones_like(x[:1])), params)
 

@@ -7,14 +7,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from blobs import squares
 from helpers import small_keywords
 
-from lamaml_jax import LEARNERS, Learner, networks, online
+from lamaml_jax import LEARNERS, Learner, networks, online, streams, train
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.loop import Hyper, Seed, make_run
 from lamaml_jax.streams import mnist_permutations
 from lamaml_jax.training import plan
 from lamaml_jax.training.recording import note_evaluation
+from lamaml_jax.types import Params
 
 
 def tiny_dataset() -> ImageDataset:
@@ -53,6 +55,36 @@ def test_every_learner_keeps_its_dtypes_in_double_precision(name: str, doubled: 
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     accuracy = jax.eval_shape(run.evaluate, seed, stream, state, images, task, task)
     assert accuracy.shape == (2,)
+
+
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_learner_keeps_weights_of_less_precision(name: str) -> None:
+    """Traced alone, with settings that are traced as in a sweep, and so of single precision."""
+    benchmark = mnist_permutations(
+        tiny_dataset(), num_tasks=2, samples_per_task=20, heads="per_task", batch_size=10
+    )
+    model = networks.mlp(benchmark.setting.num_classes, hidden=(8,))
+
+    def init(key: jax.Array, x: jax.Array) -> Params:
+        return jax.tree.map(lambda a: a.astype(jnp.bfloat16), model.init(key, x))
+
+    planned = plan(
+        LEARNERS[name], model._replace(init=init), benchmark, settings=small_keywords(name)
+    )
+    run = make_run(benchmark, planned.build)
+    images, task = jnp.asarray(benchmark.images), jnp.int32(0)
+    seed = jax.tree.map(lambda a: a[0], planned.runs.stacked())
+    stream = jax.eval_shape(run.draw_stream, seed)
+    state = jax.eval_shape(run.init, seed, stream, images)
+    after, _ = jax.eval_shape(run.train_task, seed, stream, state, images, task)
+    chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
+
+
+def test_a_loss_is_summed_in_double_precision(doubled: None) -> None:
+    x, y = np.eye(4, 5), np.arange(4.0)
+    stream = streams.from_arrays([(x, y)], [(x, y)])
+    result = train(online, networks.mlp(1, hidden=()), stream, loss=squares, lr=0.1)
+    assert np.isfinite(result.eval_loss).all()
 
 
 @pytest.mark.parametrize(

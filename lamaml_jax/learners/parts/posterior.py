@@ -96,7 +96,8 @@ def posterior_step(
     keys = jax.random.split(key, mc_samples)
     total, infos = jax.lax.scan(sample, nothing, (jnp.arange(mc_samples), keys))
     grads, grads_eps = jax.tree.map(lambda a: a / mc_samples, total)
-    new_mean = jax.tree.map(lambda m, s, g: m - mean_eta * s**2 * g, mean, std, grads)
+    eta = jax.tree.map(lambda m: jnp.asarray(mean_eta, m.dtype), mean)
+    new_mean = jax.tree.map(lambda m, a, s, g: m - a * s**2 * g, mean, eta, std, grads)
     # sqrt(1 + a^2) - a = exp(-asinh(a)), which does not round to zero where a is large.
     new_std = jax.tree.map(lambda s, ge: s * jnp.exp(-jnp.arcsinh(s * ge / 2)), std, grads_eps)
     info = jax.tree.map(jnp.mean, infos)
