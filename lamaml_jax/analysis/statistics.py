@@ -150,7 +150,9 @@ def paired_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
     if num_pairs == 0:
         return PairedTest(0, left_out, *[math.nan] * 4)
     mean, std = _mean_and_std(differences)
-    effect_size = mean / std if std > 0 else math.nan
+    # Differences that are all the same are so but for rounding.
+    rounding = 4 * np.finfo(np.float64).eps * max(abs(first[np.isfinite(first)]).max(), abs(mean))
+    effect_size = mean / std if std > rounding else math.nan
     if num_pairs == 1:  # which scipy does not take
         return PairedTest(1, left_out, mean, 1.0, 1.0, effect_size)
     found = stats.permutation_test(

@@ -73,6 +73,7 @@ def test_the_effect_size_is_in_units_of_the_differences_deviation() -> None:
     t = stats.ttest_rel([3.0, 5.0, 10.0], [1.0, 1.0, 4.0]).statistic
     assert found.effect_size == pytest.approx(t / math.sqrt(3))
     assert math.isnan(paired_test([2.0, 3.0], [1.0, 2.0]).effect_size)
+    assert math.isnan(paired_test([0.3, 0.4, 0.5], [0.2, 0.3, 0.4]).effect_size)  # but for rounding
 
 
 def test_many_pairs_are_drawn_and_always_the_same() -> None:
