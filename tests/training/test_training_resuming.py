@@ -199,14 +199,9 @@ def test_a_clock_may_be_added_to_a_run_that_goes_on(tmp_path: pathlib.Path, is_o
 def test_a_task_that_was_left_goes_on_there_whatever_the_next_call_asks(
     tmp_path: pathlib.Path,
 ) -> None:
-    asked: list[int] = []
-
-    def stop() -> bool:
-        asked.append(1)
-        return len(asked) == 2
-
-    with pytest.raises(Interrupted, match="after 0 tasks and 2 batches"):
-        train(online, NETWORK, blobs(), seeds=(0, 1), checkpoint_dir=tmp_path, should_stop=stop)
-    result = train(online, NETWORK, blobs(), seeds=(0, 1), checkpoint_dir=tmp_path)
+    common: Any = {"seeds": (0, 1), "checkpoint_dir": tmp_path}
+    with pytest.raises(Interrupted, match="after 0 tasks and 1 batches"):
+        train(online, NETWORK, blobs(), **common, should_stop=lambda: True)
+    result = train(online, NETWORK, blobs(), **common)
     assert_same_bits(result.record, plain().record)
     assert_same_bits(result.state, plain().state)
