@@ -1,13 +1,17 @@
-"""What of a sweep shares a program, and what is a unit of its own."""
+"""What a sweep is of, what of it shares a program, and what is a unit of its own."""
 
 import pathlib
 
 import jax
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
 from experiments.runs.config import Config
 from experiments.runs.making import make_config
+from experiments.sweeps import command, grid, request
+from experiments.sweeps.grid import listed
 from experiments.sweeps.plan import plan
 from lamaml_jax.datasets import ImageDataset
 
@@ -78,3 +82,22 @@ def test_streams_can_be_swept_with_the_weights_kept(
     keys = jax.random.key_data(weights)
     np.testing.assert_array_equal(keys[:2], keys[2:])
     assert not np.array_equal(keys[0], keys[1])
+
+
+def requested(folder: pathlib.Path, name: str, *values: str) -> request.Request:
+    axis = listed(name, values)
+    with flagsaver.flagsaver():
+        flags.FLAGS.unparse_flags()
+        flags.FLAGS(["sweep", "--packaged_mnist"])
+        return request.make("online", [axis], grid.product([axis]), folder, num_seeds=1)
+
+
+def test_a_swept_stream_keeps_what_its_points_share(tmp_path: pathlib.Path) -> None:
+    wanted = requested(tmp_path, "batch_size", "5", "10")
+    shared = command._description(wanted)["settings"]["stream"]
+    assert shared["eval_split"] == "validation" and "batch_size" not in shared
+
+
+def test_points_are_different_however_they_are_written(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="the points 8x8 and 8x08, which are the same"):
+        requested(tmp_path, "hidden", "8x8", "8x08")

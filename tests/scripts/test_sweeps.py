@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from absl import flags
-from absl.testing import flagsaver
 from running import run_script, run_train
 
 from experiments import robustness, sweep, time_accuracy, tune
 from experiments.presets.grids import GRIDS
 from experiments.runs import locks, workdirs
-from experiments.sweeps import command, grid, request, results
+from experiments.sweeps import results
 from experiments.sweeps.grid import listed
 
 TINY = ("--packaged_mnist", "--num_tasks=2", "--samples_per_task=20", "--set=hidden=8")
@@ -256,25 +254,6 @@ def test_every_sweeping_script_keeps_within_the_memory(
 
 
 # The committed grids.
-
-
-def requested(folder: pathlib.Path, name: str, *values: str) -> request.Request:
-    axis = listed(name, values)
-    with flagsaver.flagsaver():
-        flags.FLAGS.unparse_flags()
-        flags.FLAGS(["sweep", "--packaged_mnist"])
-        return request.make("online", [axis], grid.product([axis]), folder, num_seeds=1)
-
-
-def test_a_swept_stream_keeps_what_its_points_share(tmp_path: pathlib.Path) -> None:
-    wanted = requested(tmp_path, "batch_size", "5", "10")
-    shared = command._description(wanted)["settings"]["stream"]
-    assert shared["eval_split"] == "validation" and "batch_size" not in shared
-
-
-def test_points_are_different_however_they_are_written(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(ValueError, match="the points 8x8 and 8x08, which are the same"):
-        requested(tmp_path, "hidden", "8x8", "8x08")
 
 
 def test_tuning_refuses_before_any_run(
