@@ -3,6 +3,7 @@
 Dimensions: S seeds, T tasks, E evaluations inside a task.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -96,12 +97,19 @@ def _alone(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[tupl
 
 def _same_seeds(first: list[int], second: list[int]) -> tuple[list[int], list[int], list[int]]:
     """Return the seeds of both, and where each has them; once for each point of a sweep that both have."""
-    ours, theirs = (
-        {(seeds[:i].count(seed), seed): i for i, seed in enumerate(seeds)}
-        for seeds in (first, second)
-    )
+    ours, theirs = _places(first), _places(second)
     both = [run for run in ours if run in theirs]
     return [seed for _, seed in both], [ours[run] for run in both], [theirs[run] for run in both]
+
+
+def _places(seeds: list[int]) -> dict[tuple[int, int], int]:
+    """Return where each seed is, by how often it was there before, and itself."""
+    before: Counter[int] = Counter()
+    places = {}
+    for i, seed in enumerate(seeds):
+        places[before[seed], seed] = i
+        before[seed] += 1
+    return places
 
 
 def _same_moments(
