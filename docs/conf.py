@@ -62,7 +62,10 @@ nitpick_ignore_regex = [
         r"|Any|Callable|Sequence|Mapping|Iterable|Iterator|Literal",
     ),
     # and names of private types, which the docstrings around them explain.
-    ("py:class", "_P|_Momentum|_Share|Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform"),
+    (
+        "py:class",
+        "_P|_Momentum|_Share|Augment|Gradient|Noise|Optimizer|Probability|Scalar|Transform",
+    ),
 ]
 autodoc_default_options = {"no-value": True}
 default_role = "code"
