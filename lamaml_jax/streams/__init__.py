@@ -10,13 +10,14 @@ from lamaml_jax.streams.benchmark import (
     Stream,
     head_mask,
 )
-from lamaml_jax.streams.from_dataset import BENCHMARKS, TRANSFORMS, ImageArrays, from_dataset
+from lamaml_jax.streams.from_dataset import BENCHMARKS, TRANSFORMS, from_dataset
 from lamaml_jax.streams.mnist import (
     mnist_many_permutations,
     mnist_permutations,
     mnist_rotations,
 )
 from lamaml_jax.streams.parts.own_data import Arrays, stored_like
+from lamaml_jax.streams.parts.own_images import ImageArrays
 from lamaml_jax.streams.pixels import Interpolation
 from lamaml_jax.streams.split import ClassOrder, split_cifar100, split_tiny_imagenet
 

@@ -78,15 +78,6 @@ def joined(parts: Sequence[np.ndarray], dtype: npt.DTypeLike) -> np.ndarray:
     return np.concatenate(parts, out=aligned.view(dtype).reshape(shape), casting="same_kind")
 
 
-def check_dataset(dataset: Any) -> None:
-    """Raise ValueError unless this is an ImageDataset."""
-    if not isinstance(dataset, ImageDataset):
-        raise ValueError(
-            f"dataset is a {type(dataset).__name__}; it must be an ImageDataset, as datasets.load returns: "
-            "streams.from_dataset takes arrays."
-        )
-
-
 def head_mask(num_tasks: int, classes_per_head: int, *, shared: bool = False) -> np.ndarray:
     """Return the bool mask `[T, C]` of each task's outputs: a head each in their order, or one shared by all."""
     num_heads = 1 if shared else num_tasks

@@ -8,11 +8,12 @@ import functools
 from lamaml_jax.datasets import ImageDataset
 from lamaml_jax.streams import pixels
 from lamaml_jax.streams.benchmark import Benchmark, EvalSplit, Heads
+from lamaml_jax.streams.parts.own_images import ImageArrays
 from lamaml_jax.streams.pixels import Interpolation
 
 
 def mnist_rotations(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int = 20,
     samples_per_task: int = 1000,
@@ -28,7 +29,7 @@ def mnist_rotations(
     what turns in from outside is black.
 
     Args:
-        dataset: MNIST, or images like it.
+        dataset: MNIST, or images like it, or arrays as `from_dataset` takes them.
         num_tasks: T.
         samples_per_task: Training images that each task draws, without replacement, from the training set.
         interpolation: "bilinear", or "nearest" as in GEM's generator.
@@ -55,7 +56,7 @@ def mnist_rotations(
 
 
 def mnist_permutations(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int = 20,
     samples_per_task: int = 1000,

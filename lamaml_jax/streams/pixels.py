@@ -23,17 +23,17 @@ from lamaml_jax.streams.benchmark import (
     Inputs,
     Stream,
     all_images,
-    check_dataset,
     check_samples,
     head_mask,
 )
+from lamaml_jax.streams.parts.own_images import ImageArrays, checked_images
 from lamaml_jax.types import Setting
 
 Interpolation: TypeAlias = Literal["bilinear", "nearest"]
 
 
 def rotations(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int = 20,
     samples_per_task: int = 1000,
@@ -50,7 +50,7 @@ def rotations(
     what turns in from outside is black, and all channels turn alike. The network's inputs are flat `[B, P]`.
 
     Args:
-        dataset: Square images.
+        dataset: Square images, or arrays as `from_dataset` takes them.
         num_tasks: T.
         samples_per_task: Training images that each task draws, without replacement, from the training set.
         interpolation: "bilinear", or "nearest" as in GEM's generator.
@@ -64,8 +64,8 @@ def rotations(
     Raises:
         ValueError: An argument is out of its range, the images are not square, or a label is not below C.
     """
-    check_dataset(dataset)
     checks.choice("interpolation", interpolation, Interpolation)
+    dataset = checked_images(dataset)
     _, side, width, channels = dataset.train_images.shape
     if side != width:
         raise ValueError(
@@ -90,7 +90,7 @@ def rotations(
 
 
 def permutations(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int = 20,
     samples_per_task: int = 1000,
@@ -117,7 +117,7 @@ def permutations(
     Raises:
         ValueError: An argument is out of its range, or a label is not below C.
     """
-    check_dataset(dataset)
+    dataset = checked_images(dataset)
     num_values = int(np.prod(dataset.train_images.shape[1:]))
 
     def transforms(key: chex.PRNGKey) -> jax.Array:
@@ -221,7 +221,7 @@ def _checked_classes(dataset: ImageDataset, labels: np.ndarray, num_classes: int
     if num_classes is None:
         num_classes, reason = int(dataset.train_labels.max()) + 1, ", as the training labels do"
     checks.integer("num_classes", num_classes, 1)
-    if labels.min() < 0 or labels.max() >= num_classes:
+    if labels.max() >= num_classes:
         raise ValueError(
             f"{dataset.name} has labels from {labels.min()} to {labels.max()}; "
             f"the benchmark's head takes 0 to {num_classes - 1}{reason}."

@@ -20,11 +20,11 @@ from lamaml_jax.streams.benchmark import (
     Examples,
     Stream,
     all_images,
-    check_dataset,
     check_samples,
     head_mask,
 )
 from lamaml_jax.streams.normalise import Normalisation, normalisation_of, normalised_inputs
+from lamaml_jax.streams.parts.own_images import ImageArrays, checked_images
 from lamaml_jax.types import Setting
 
 ClassOrder: TypeAlias = Literal["random", "superclass"]
@@ -35,7 +35,7 @@ _BRIGHTNESS = 63 / 255
 
 
 def split_cifar100(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int | None = None,
     classes_per_task: int = 5,
@@ -54,7 +54,8 @@ def split_cifar100(
 
     Args:
         dataset: CIFAR-100, or images like it, with equally many of each class; of a dataset with unequal numbers,
-            each class's first images are taken, as many as the rarest class has.
+            each class's first images are taken, as many as the rarest class has; or arrays as `from_dataset` takes
+            them.
         num_tasks: T, at most C / K, which None stands for; the first tasks are the same for every T.
         classes_per_task: K, which divides C.
         samples_per_task: Training images of a task before a tenth is held out, a multiple of K; None takes all.
@@ -68,7 +69,7 @@ def split_cifar100(
         ValueError: An argument is out of its range, or images have other channels than the dataset.
     """
     return _split_classes(
-        dataset,
+        checked_images(dataset),
         _CIFAR100,
         num_tasks=num_tasks,
         classes_per_task=classes_per_task,
@@ -83,7 +84,7 @@ def split_cifar100(
 
 
 def split_tiny_imagenet(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int | None = None,
     classes_per_task: int = 5,
@@ -109,7 +110,7 @@ def split_tiny_imagenet(
         ValueError: An argument is out of its range, or images have other channels than the dataset.
     """
     return _split_classes(
-        dataset,
+        checked_images(dataset),
         _TINY_IMAGENET,
         num_tasks=num_tasks,
         classes_per_task=classes_per_task,
@@ -124,7 +125,7 @@ def split_tiny_imagenet(
 
 
 def split(
-    dataset: ImageDataset,
+    dataset: ImageDataset | ImageArrays,
     *,
     num_tasks: int | None = None,
     classes_per_task: int = 5,
@@ -153,7 +154,7 @@ def split(
     Raises:
         ValueError: An argument is out of its range.
     """
-    check_dataset(dataset)
+    dataset = checked_images(dataset)
     return _split_classes(
         dataset,
         normalisation_of(dataset.train_images),
@@ -187,7 +188,6 @@ def _split_classes(
     checks.choice("eval_split", eval_split, EvalSplit)
     checks.integer("batch_size", batch_size, 1)
     checks.integer("epochs", epochs, 1)
-    check_dataset(dataset)
     _check_channels(dataset, normalisation)
     train, test = _rows_by_class(dataset)
     num_classes = len(train)
