@@ -97,10 +97,11 @@ def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, B
             setting=setting, stages=stages, is_sequence=without_data.is_sequence
         )
     runs = Runs(found["seeds"], found["points"], found["floats"], found["stream_seed"])
-    of_stages = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
+    learnt, rows, inside = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
     x, y = (jax.ShapeDtypeStruct(*found["example"][n]) for n in "xy")
     settings = found["settings"] | {n: given[n] for n in found["functions"]}
-    return Plan(learner, model, stream, runs, settings, *of_stages), batch_of_shapes(x, y)
+    plan = Plan(learner, model, stream, runs, settings, learnt, rows, inside, found)
+    return plan, batch_of_shapes(x, y)
 
 
 def fitted(stream: Benchmark, plan: Plan) -> Benchmark:

@@ -214,7 +214,7 @@ class Result:
             directory: Created if it is not there; the runs' own `checkpoint_dir` may be taken.
 
         Raises:
-            ValueError: It holds other runs, which differ in what is named; or the result was loaded, and has no stream.
+            ValueError: It holds other runs, which differ in what is named.
         """
         saving.save(pathlib.Path(directory), self.plan, self.record, self.state)
 

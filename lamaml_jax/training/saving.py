@@ -36,8 +36,6 @@ def save(
     directory: pathlib.Path, plan: Plan, record: Mapping[str, np.ndarray], state: State
 ) -> None:
     """Write a result's files, each whole or not at all; see `Result.save`."""
-    if not len(plan.stream.images):
-        raise ValueError("stream is not given; load the result with its stream to save it again.")
     described = _described(plan)
     text = _text(described)
     # One that is there agrees, and may say how its checkpoints are evaluated as well.
@@ -131,7 +129,8 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str) -> None:
     found, wanted = _read_description(path), json.loads(_text(wanted))
     if argument != "checkpoint_dir":
-        found = {n: v for n, v in found.items() if n in wanted}
+        shared = [n for n in found if n in wanted]
+        found, wanted = ({n: of[n] for n in shared} for of in (found, wanted))
     differing = _differing(wanted, found)
     if differing == [PROBE]:
         _refuse_another_probe(path, wanted.get(PROBE), found[PROBE])
@@ -188,6 +187,8 @@ def _read_state(home: pathlib.Path, like: State) -> State:
 
 
 def _described(plan: Plan) -> dict[str, Any]:
+    if plan.described is not None:
+        return dict(plan.described)
     described = description.describe(plan)
     # Of the package's own methods the name says all, and tracing one can take a second.
     if described[description.OWN] or described["functions"] or described["setting"]["loss"]:

@@ -252,6 +252,11 @@ def test_a_stream_that_is_given_changes_nothing_of_what_was_trained(tmp_path: pa
         for metric, values in result.metrics().items():
             np.testing.assert_array_equal(found.metrics()[metric], values, err_msg=metric)
         np.testing.assert_array_equal(found.evaluate(), result.accuracy[:, -1])
+        # It is saved again as what was trained, on what it was trained on.
+        found.save(tmp_path / "again" / name)
+        load(tmp_path / name).save(tmp_path / "again" / name)
+        texts = [(at / name / "learner.json").read_text() for at in (tmp_path, tmp_path / "again")]
+        assert texts[0] == texts[1]
 
 
 def test_a_network_of_which_a_part_was_replaced_is_given_again(tmp_path: pathlib.Path) -> None:

@@ -30,6 +30,7 @@ class Plan(NamedTuple):
         learnt: The row of the stream's training data that is learnt in each stage `[S]`.
         rows: The row of the accuracy matrix that is evaluated after each stage `[S]`.
         inside: After how many batches of a task there are evaluations inside it, ascending.
+        described: Of what was loaded, its description, whatever stream or model it was loaded with.
     """
 
     learner: Factory
@@ -40,6 +41,7 @@ class Plan(NamedTuple):
     learnt: tuple[int, ...]
     rows: tuple[int, ...]
     inside: tuple[int, ...] = ()
+    described: Mapping[str, Any] | None = None
 
     def build(self, floats: Hyper) -> Learner:
         """Return the learner with these floats, which may be traced; see `contract.made`."""
