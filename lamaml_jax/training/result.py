@@ -4,6 +4,7 @@ Dimensions: R runs (seeds, point by point), P points, S stages (the tasks that a
 """
 
 import dataclasses
+import functools
 import pathlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -170,16 +171,9 @@ class Result:
             checks.integer("run", run, 0, num_runs - 1)
         inputs = streams.stored_like("x", x, stream.images)
 
-        def scores(seed: Seed, state: State, x: jax.Array, task: jax.Array) -> jax.Array:
-            drawn = make_run(stream, self.plan.build).draw_stream(seed)
-            transform = jax.tree.map(lambda a: a[task], drawn.transform)
-            x = stream.inputs.evaluation(x, jnp.arange(len(x)), transform)
-            learner = self.plan.build(seed.hyper)
-            return learner.predict(state, x, task, evaluation_key(seed, task))
-
         chosen = slice(None) if run is None else slice(run, run + 1)
-        mapped = self._mapped(scores, chosen)
-        parts = [mapped(part, np.int32(task)) for part in _parts(inputs, eval_batch)]
+        call = self._called(self._scoring(len(self.seeds[chosen])), chosen)
+        parts = [call(part, np.int32(task)) for part in _parts(inputs, eval_batch)]
         found = np.concatenate(parts, axis=1)[:, : len(inputs)]
         return found if run is None else found[0]
 
@@ -205,7 +199,8 @@ class Result:
                 seed, functions.draw_stream(seed), state, images, 0, num_tasks
             )
 
-        return self._mapped(accuracy, slice(None))(stream.images)
+        program = parallel.over_runs(accuracy, parallel.run_mesh(), len(self.seeds))
+        return self._called(program, slice(None))(stream.images)
 
     def save(self, directory: str | pathlib.Path) -> None:
         """Write learner.json, learner.npz and results.npz, which `load` reads; nothing in them is pickled.
@@ -251,16 +246,28 @@ class Result:
             return found | {"ra": metrics.retained_accuracy(values[:, :, list(tasks)])}
         return {name: metric(values[:, :, list(tasks[:done])]) for name, metric in METRICS.items()}
 
-    def _mapped(self, function: Callable[..., Any], chosen: slice) -> Callable[..., np.ndarray]:
-        """Return what calls `function(seed, state, *shared)` of the chosen runs with what they share."""
+    @functools.cached_property
+    def _scoring(self) -> Callable[[int], Callable[..., Any]]:
+        """Return the program that scores inputs for so many runs: the same one each time, so that it compiles once."""
+
+        def scores(seed: Seed, state: State, x: jax.Array, task: jax.Array) -> jax.Array:
+            stream = self.plan.stream
+            drawn = make_run(stream, self.plan.build).draw_stream(seed)
+            transform = jax.tree.map(lambda a: a[task], drawn.transform)
+            x = stream.inputs.evaluation(x, jnp.arange(len(x)), transform)
+            learner = self.plan.build(seed.hyper)
+            return learner.predict(state, x, task, evaluation_key(seed, task))
+
+        return functools.cache(functools.partial(parallel.over_runs, scores, parallel.run_mesh()))
+
+    def _called(self, program: Callable[..., Any], chosen: slice) -> Callable[..., np.ndarray]:
+        """Return what calls a program of `parallel.over_runs` on the chosen runs with what they share."""
         mesh = parallel.run_mesh()
         runs = jax.tree.map(lambda a: a[chosen], (self.plan.runs.stacked(), self.state))
-        num_runs = len(self.record["seeds"][chosen])
-        mapped, placed = parallel.over_runs(function, mesh, num_runs), parallel.place(runs, mesh)
+        num_runs, placed = len(self.seeds[chosen]), parallel.place(runs, mesh)
 
         def call(*shared: Any) -> np.ndarray:
-            found = mapped(placed, parallel.replicate(shared, mesh))
-            return parallel.collect(found, num_runs)
+            return parallel.collect(program(placed, parallel.replicate(shared, mesh)), num_runs)
 
         return call
 

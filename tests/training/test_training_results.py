@@ -1,6 +1,7 @@
 """What a result shows and predicts."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -133,6 +134,22 @@ def test_many_inputs_are_predicted_in_parts() -> None:
         np.testing.assert_allclose(parts, whole, rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="eval_batch is 0"):
         trained().predict(x, eval_batch=0)
+
+
+def test_the_same_shape_is_predicted_again_without_tracing() -> None:
+    whole, x, traced = plain(), blobs().images[:5], []
+
+    def apply(*arguments: Any) -> jax.Array:
+        traced.append(arguments)
+        return NETWORK.apply(*arguments)
+
+    model = whole.plan.model._replace(apply=apply)
+    result = dataclasses.replace(whole, plan=whole.plan._replace(model=model))
+    first = result.predict(x, 1)
+    traced_first = len(traced)
+    assert traced_first and not np.array_equal(result.predict(-x, 2), first)
+    np.testing.assert_array_equal(result.predict(x, 1), first)
+    assert len(traced) == traced_first
 
 
 def test_one_runs_state_is_what_a_learner_takes() -> None:
