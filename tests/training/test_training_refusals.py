@@ -111,6 +111,12 @@ def probing(found: Any) -> Any:
             "checkpoint_seconds is 'a'; it must be a finite number",
         ),
         (online, {"points": {"lr": 0.1}}, "points is {'lr': 0.1}; it must be a list of settings"),
+        (
+            online,
+            {"points": [{"lr": 0.1}, {"lr": 0.3}, {"lr": 0.1}]},
+            "points has .* twice, as far",
+        ),
+        (online, {"lr": [0.1, np.float32(0.1)]}, "lr has .*0.1.* twice, as far as float32 tells"),
         (online, {"checkpoint_seconds": 9.0}, "checkpoint_seconds is 9.0; clock must be given"),
         *(
             (

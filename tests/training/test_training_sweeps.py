@@ -74,7 +74,8 @@ def test_points_may_give_floats_that_are_none_by_default() -> None:
     points: list[dict[str, float]] = [{"clip_norm": 1.0}, {"clip_norm": 2.0}]
     given = plan(online, NETWORK, blobs(), points=points, settings={"lr": 0.1})
     swept = plan(online, NETWORK, blobs(), settings={"lr": 0.1, "clip_norm": [1.0, 2.0]})
-    assert given.runs.points == swept.runs.points
+    assert (given.runs, given.static) == (swept.runs, swept.static)
+    assert set(given.runs.stacked().hyper) == {"lr", "clip_norm"}
     with pytest.raises(ValueError, match="points have no clip_norm where it is None; all must"):
         plan(online, NETWORK, blobs(), points=[*points, {"lr": 0.3}], settings={"lr": 0.1})
 

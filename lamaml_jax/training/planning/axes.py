@@ -5,6 +5,8 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lamaml_jax import checks, hyper
 from lamaml_jax.training.runs import Factory, Point
 
@@ -33,6 +35,8 @@ def checked_points(
     Each says what holds of all that points vary; without a `stream_seed` every seed draws its own stream.
     """
     if points is None:
+        for name, of_axis in axes.items():
+            _check_different(name, [{name: value} for value in of_axis], of_axis)
         values = itertools.product(*([float(v) for v in of_axis] for of_axis in axes.values()))
         return tuple(dict(zip(axes, point, strict=True)) for point in values)
     if axes:
@@ -56,10 +60,33 @@ def checked_points(
             check_stream_seed(point["stream_seed"])
     holding = floats if stream_seed is None else {**floats, "stream_seed": stream_seed}
     varied = {name: holding[name] for point in points for name in point if name in holding}
-    return tuple(
+    whole = tuple(
         {n: int(v) if n == "stream_seed" else float(v) for n, v in {**varied, **point}.items()}
         for point in points
     )
+    _check_different("points", whole, points)
+    return whole
+
+
+def with_points(
+    floats: Mapping[str, float], static: Mapping[str, Any], points: Sequence[Point]
+) -> tuple[dict[str, float], dict[str, Any]]:
+    """Return the float settings and the static ones, where points give floats that are None without them."""
+    given = {name: value for name, value in points[0].items() if name in static}
+    return {**floats, **given}, {n: v for n, v in static.items() if n not in given}
+
+
+def _check_different(name: str, points: Sequence[Point], given: Any) -> None:
+    """Raise ValueError if two points are the same in float32, in which they are trained."""
+    seen = [
+        frozenset((n, int(v) if n == "stream_seed" else np.float32(v)) for n, v in point.items())
+        for point in points
+    ]
+    for i, point in enumerate(seen):
+        if point in seen[:i]:
+            raise ValueError(
+                f"{name} has {given[i]!r} twice, as far as float32 tells; all must be different."
+            )
 
 
 def check_stream_seed(seed: Any) -> None:
