@@ -125,15 +125,15 @@ def train(
     )
     if start is not None:
         _check_start(start, planned)
+        planned = planned._replace(start=digest(start))
     folder = None if checkpoint_dir is None else pathlib.Path(checkpoint_dir)
     functions = make_run(planned.stream, planned.build, eval_batch=eval_batch)
     if probe is not None:
         recording.check_probe(probe, functions, planned)
     if folder is not None:
-        began = {} if start is None else {"start": digest(start)}
         probed_by = None if probe is None else of_probe(probe, functions, planned)
         evaluation = {"eval": eval, "eval_batch": eval_batch, saving.PROBE: probed_by}
-        saving.claim(folder, planned, {**evaluation, **began})
+        saving.claim(folder, planned, evaluation)
     clock = Clock() if clock is None else clock
     in_parts = should_stop is not None or (folder is not None and checkpoint_seconds is not None)
     # A task that was left in the middle goes on there, whatever this call asks for.

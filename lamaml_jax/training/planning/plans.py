@@ -30,6 +30,7 @@ class Plan(NamedTuple):
         learnt: The row of the stream's training data that is learnt in each stage `[S]`.
         rows: The row of the accuracy matrix that is evaluated after each stage `[S]`.
         inside: After how many batches of a task there are evaluations inside it, ascending.
+        start: The fingerprint of the states that training started from; None if it started anew.
         described: Of what was loaded, its description, whatever stream or model it was loaded with.
     """
 
@@ -41,6 +42,7 @@ class Plan(NamedTuple):
     learnt: tuple[int, ...]
     rows: tuple[int, ...]
     inside: tuple[int, ...] = ()
+    start: str | None = None
     described: Mapping[str, Any] | None = None
 
     def build(self, floats: Hyper) -> Learner:
@@ -102,6 +104,7 @@ def plan(
         axes.check_stream_seed(stream_seed)
     floats, static, swept = axes.parted(learner, settings)
     points = axes.checked_points(learner, floats, swept, points, stream_seed)
+    floats, static = axes.with_points(floats, static, points)
     runs = Runs(seeds, points, floats, stream_seed)
     wanted = Plan(learner, model, stream, runs, static, stream.learnt(), ())
     needs = _needs(wanted)
