@@ -145,14 +145,15 @@ def paired_test(first: ArrayLike, second: ArrayLike) -> PairedTest:
             f"first and second are of shape {first.shape} and {second.shape}; they must be of the same seeds."
         )
     with np.errstate(invalid="ignore"):  # infinite minus infinite: both diverged
-        differences, left_out = _finite("first and second", first - second)
+        of_all = first - second
+    differences, left_out = _finite("first and second", of_all)
     num_pairs = len(differences)
     if num_pairs == 0:
         return PairedTest(0, left_out, *[math.nan] * 4)
     mean, std = _mean_and_std(differences)
-    # Differences that are all the same are so but for rounding.
-    rounding = 4 * np.finfo(np.float64).eps * max(abs(first[np.isfinite(first)]).max(), abs(mean))
-    effect_size = mean / std if std > rounding else math.nan
+    # Differences that are all the same are apart by how the values were rounded, and accuracies are float32's.
+    largest = np.abs([first, second])[:, np.isfinite(of_all)].max()
+    effect_size = mean / std if std > 4 * np.finfo(np.float32).eps * largest else math.nan
     if num_pairs == 1:  # which scipy does not take
         return PairedTest(1, left_out, mean, 1.0, 1.0, effect_size)
     found = stats.permutation_test(

@@ -73,7 +73,11 @@ def test_the_effect_size_is_in_units_of_the_differences_deviation() -> None:
     t = stats.ttest_rel([3.0, 5.0, 10.0], [1.0, 1.0, 4.0]).statistic
     assert found.effect_size == pytest.approx(t / math.sqrt(3))
     assert math.isnan(paired_test([2.0, 3.0], [1.0, 2.0]).effect_size)
-    assert math.isnan(paired_test([0.3, 0.4, 0.5], [0.2, 0.3, 0.4]).effect_size)  # but for rounding
+    for dtype in (np.float64, np.float32):  # the same but for rounding
+        first, second = np.array([[0.3, 0.4, 0.5], [0.2, 0.3, 0.4]], dtype)
+        assert math.isnan(paired_test(first, second).effect_size)
+    left_out = paired_test([1e20, 0.3, 0.5, 0.9], [math.nan, 0.2, 0.3, 0.4])
+    assert left_out.effect_size == pytest.approx(1.281, abs=1e-3) and left_out.left_out == 1
 
 
 def test_many_pairs_are_drawn_and_always_the_same() -> None:
