@@ -37,7 +37,8 @@ def plot_progress(result: "Result") -> Figure:
         # NaN, where not all tasks learnt so far were evaluated, leaves a gap in the line.
         mean, deviation = np.full((2, len(stages)), np.nan)
         if len(of_point):
-            mean, deviation = seen.mean(axis=0), seen.std(axis=0)
+            with np.errstate(invalid="ignore"):  # mean losses that overflowed
+                mean, deviation = seen.mean(axis=0), seen.std(axis=0)
         label = ", ".join(f"{name} = {shown(value)}" for name, value in point.items())
         (line,) = axes.plot(stages, mean, marker="o", markersize=3, label=label)
         axes.fill_between(

@@ -93,7 +93,8 @@ class Result:
 
         Of a sequence all tasks count. Under a loss of the runs' own they are what the formulas make of losses: the mean
         loss in the end, when just learnt, how far it rose since, and how far earlier tasks changed it. NaN is what is
-        undefined: where tasks do not come one after the other, all but RA; where a run diverged, everything.
+        undefined: where tasks do not come one after the other, all but RA; where a run diverged, everything; where a
+        mean loss overflowed, which is infinite then, its difference from another such.
         """
         with np.errstate(invalid="ignore"):  # a loss that overflowed, minus another
             found = self._metrics_of_whole()

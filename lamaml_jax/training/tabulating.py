@@ -40,8 +40,10 @@ def shown(value: float | None) -> str:
 
 def _cell(values: np.ndarray, of_classes: bool) -> str:
     """Return mean and deviation over seeds: percent with two decimals, losses with four digits and two."""
-    if not len(values) or not np.isfinite(values).all():
+    if not len(values) or np.isnan(values).any():
         return "–"
+    if np.isinf(values).any():  # mean losses that overflowed
+        return f"{values[np.isinf(values)][0]}"
     if of_classes:
         mean, deviation = f"{100 * values.mean():.2f}", f"{100 * values.std():.2f}"
     else:

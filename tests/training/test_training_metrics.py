@@ -62,10 +62,12 @@ def test_a_mixed_streams_metrics_are_over_what_was_learnt() -> None:
 def test_a_mean_loss_that_overflows_does_not_end_training() -> None:
     x, y = np.eye(4, 5), np.arange(4.0)
     far = [(x, np.full(4, 1e25)), (x, y)]
-    network = networks.mlp(1, hidden=())
-    result = train(online, network, streams.from_arrays([(x, y)] * 2, far), loss=squares, lr=0.1)
+    network, settings = networks.mlp(1, hidden=()), {"loss": squares, "lr": 0.1, "seeds": (0, 1)}
+    result = train(online, network, streams.from_arrays([(x, y)] * 2, far), **settings)
     assert not result.diverged.any() and result.stages_learnt() == 2
     assert np.isinf(result.metrics()["ra"]).all()
+    assert "| inf | inf | – | 2 |" in result.table()
+    assert np.isinf(result.plot().axes[0].lines[0].get_ydata()).all()
 
 
 def test_recorded_rates_begin_with_those_started_from() -> None:
