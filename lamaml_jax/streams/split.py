@@ -238,8 +238,8 @@ def _check_channels(dataset: ImageDataset, normalisation: Normalisation) -> None
     shape, channels = dataset.train_images.shape[1:], len(normalisation.mean)
     if shape[-1] != channels:
         raise ValueError(
-            f"dataset is {dataset.name}, with images of shape {shape}; they must have {channels} channels, each with "
-            "its mean and deviation: streams.from_dataset(dataset, 'split') takes those of any images."
+            f"dataset has images of shape {shape}; they must have {channels} channels, each with its mean and "
+            "deviation: streams.from_dataset(dataset, 'split') takes those of any images."
         )
 
 

@@ -231,6 +231,7 @@ def _with(**changed: Any) -> Any:
         ),
         ((IMAGES, LABELS), "dataset is a tuple; it must be an ImageDataset, or a pair of pairs .*"),
         (None, "dataset is a NoneType; .*"),
+        (_with(x=[[[1]], [[1, 2]]]), "train_images has rows of unequal length; .* one array."),
         (_as_dataset(_with(x=IMAGES[0])), "train_labels .* one per image."),
         (pair(7, 5, 3), "dataset has images of 7x5 pixels; they must be square to be turned."),
     ],

@@ -51,7 +51,7 @@ def _checked_part(
     part: str, images: npt.ArrayLike, labels: npt.ArrayLike
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int32]]:
     """Return images `[N, H, W, C]` and their labels `[N]`."""
-    x, y = np.asarray(images), np.asarray(labels)
+    x, y = _array(f"{part}_images", images), _array(f"{part}_labels", labels)
     if x.dtype != np.uint8 or x.ndim not in (3, 4) or not x.size:
         raise ValueError(
             f"{part}_images is {x.dtype} of shape {x.shape}; it must be uint8 [N, H, W] or [N, H, W, C], and not empty."
@@ -65,3 +65,10 @@ def _checked_part(
             f"{part}_labels has labels from {y.min()} to {y.max()}; they must be classes, counted from 0."
         )
     return x if x.ndim == 4 else x[..., None], y.astype(np.int32, copy=False)
+
+
+def _array(name: str, values: npt.ArrayLike) -> np.ndarray:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{name} has rows of unequal length; it must be one array.") from None
