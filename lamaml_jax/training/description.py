@@ -48,7 +48,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         OWN: _is_own(plan.learner),
         "settings": {n: v for n, v in plan.static.items() if n not in functions},
         "functions": functions,
-        "network": _source(plan.model, shapes, given[fingerprints.NETWORK]),
+        "network": plan.model.source if _is_packaged(plan.model, shapes) else None,
         "setting": {
             **setting._asdict(),
             "class_mask": np.asarray(setting.class_mask).astype(int).tolist(),
@@ -56,6 +56,8 @@ def describe(plan: Plan) -> dict[str, Any]:
         },
         "inputs": _inputs(stream),
         **given,
+        **_parts(plan.model, shapes),
+        **({} if plan.start is None else {"start": plan.start}),
         "example": {
             n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
         },
@@ -100,7 +102,8 @@ def planned(found: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Plan, B
     learnt, rows, inside = (tuple(found[n]) for n in ("learnt", "rows", "inside"))
     x, y = (jax.ShapeDtypeStruct(*found["example"][n]) for n in "xy")
     settings = found["settings"] | {n: given[n] for n in found["functions"]}
-    plan = Plan(learner, model, stream, runs, settings, learnt, rows, inside, found)
+    started = found.get("start")
+    plan = Plan(learner, model, stream, runs, settings, learnt, rows, inside, started, found)
     return plan, batch_of_shapes(x, y)
 
 
@@ -148,14 +151,23 @@ def _functions(
     return learner, model, loss, stream  # type: ignore[return-value]
 
 
-def _source(model: Model, shapes: Batch, fingerprint: str) -> Mapping[str, Any] | None:
-    """Return what makes a network again; None where that is another, as parts of it were replaced."""
-    if (
-        model.source is None
-        or fingerprints.of_network(_remade(model.source), shapes) != fingerprint
-    ):
-        return None
-    return model.source
+def _parts(model: Model, shapes: Batch) -> dict[str, str]:
+    """Return the fingerprint of a network's other parts by name; of the package's own its source says all."""
+    if _is_packaged(model, shapes):
+        return {}
+    return {fingerprints.PARTS: fingerprints.of_parts(model, shapes)}
+
+
+def _is_packaged(model: Model, shapes: Batch) -> bool:
+    """Return whether a network is what its source makes, rather than one of which parts were replaced."""
+    if model.source is None:
+        return False
+    made = _remade(model.source)
+    # The same functions are no others; those of another process may be so all the same.
+    return model == made or all(
+        of(model, shapes) == of(made, shapes)
+        for of in (fingerprints.of_network, fingerprints.of_parts)
+    )
 
 
 def _remade(source: Mapping[str, Any]) -> Model:

@@ -22,7 +22,8 @@ from lamaml_jax.training.planning import Plan
 from lamaml_jax.training.program import Probe
 from lamaml_jax.types import Batch, Model
 
-NETWORK = "sha256_network"
+NETWORK, PARTS = "sha256_network", "sha256_parts"
+"""Of what a network computes of inputs, and of all else that it has."""
 
 
 def digest(value: Any) -> str:
@@ -120,7 +121,10 @@ def others(
     def is_other(name: str, fingerprint: Callable[[], str]) -> bool:
         return f"sha256_{name}" in found and fingerprint() != found[f"sha256_{name}"]
 
-    if "model" in given and is_other("network", lambda: of_network(plan.model, shapes)):
+    if "model" in given and (
+        is_other("network", lambda: of_network(plan.model, shapes))
+        or is_other("parts", lambda: of_parts(plan.model, shapes))
+    ):
         differing.append("model")
     if given.get("stream") is not None and _shows_on_data(stream):
         drawn = _drawn(stream)
@@ -134,11 +138,8 @@ def others(
             differing = [name for name in differing if name == "model"]
     # What a learner computes shows network and loss as well.
     unknown = [name for name in ("learner", "loss", *found["functions"]) if name in given]
-    if not differing and unknown:
-        sizes = {n: found["setting"][n] for n in ("batch_size", "batches_per_epoch", "epochs")}
-        alike = stream._replace(setting=stream.setting._replace(**sizes))
-        if is_other("learner", lambda: of_learner(plan._replace(stream=alike), shapes)):
-            return unknown
+    if not differing and unknown and is_other("learner", lambda: of_learner(plan, shapes)):
+        return unknown
     return differing
 
 
@@ -167,6 +168,29 @@ def of_network(model: Model, shapes: Batch) -> str:
     params = jax.eval_shape(model.init, jax.random.key(0), shapes.x)
     text, *arrays = _program(model.apply, params, shapes.x)
     return digest([text, *arrays] if arrays else text)
+
+
+def of_parts(model: Model, shapes: Batch) -> str:
+    """Return the fingerprint of how a network is initialised, of its gates, and of what methods ask of its layers.
+
+    A part that does not fit the inputs counts as not there, since the learner at hand may do without.
+    """
+    key = jax.eval_shape(jax.random.key, 0)
+    params = jax.eval_shape(model.init, key, shapes.x)
+    gates = [_shape((units,), jnp.float32) for units in model.gate_sizes]
+    parts = [
+        (model.features, (params, shapes.x)),
+        (model.layer_inputs, (params, shapes.x)),
+        (model.gate_params, (params, gates)),
+        (model.apply if gates else None, (params, shapes.x, gates)),
+    ]
+    programs: list[Any] = [_program(model.init, key, shapes.x)]
+    for function, arguments in parts:
+        try:
+            programs.append("" if function is None else _program(function, *arguments))
+        except Exception:  # whatever a function of a user's raises
+            programs.append("")
+    return digest([programs, str(model.kernels), str(model.gate_sizes)])
 
 
 def _of_loss(stream: Benchmark, drawn: Stream) -> str:

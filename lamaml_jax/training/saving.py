@@ -26,7 +26,9 @@ CHECKPOINTS = "state"
 """The folder of checkpoints in a script's work directory."""
 METHOD, PROBE = "sha256_learner", "sha256_probe"
 """Fingerprints of what is a function; that of no probe is None."""
-_LATER = (description.OWN, description.STAGES, METHOD, PROBE)
+_EVALUATION = ("eval", "eval_batch", PROBE)
+"""What the description of a folder of checkpoints has besides, which changes nothing of what is trained."""
+_LATER = (description.OWN, description.STAGES, fingerprints.PARTS, METHOD, PROBE)
 """What descriptions lack that were written before it was in them."""
 _GIVEN = ("sha256_data", "sha256_transforms", "sha256_network")
 """Fingerprints of what a user gives, which may have changed though its name has not."""
@@ -129,8 +131,9 @@ def read_arrays(path: pathlib.Path) -> dict[str, np.ndarray]:
 def _refuse_others(path: pathlib.Path, wanted: Mapping[str, Any], argument: str) -> None:
     found, wanted = _read_description(path), json.loads(_text(wanted))
     if argument != "checkpoint_dir":
-        shared = [n for n in found if n in wanted]
-        found, wanted = ({n: of[n] for n in shared} for of in (found, wanted))
+        found, wanted = (
+            {n: v for n, v in of.items() if n not in _EVALUATION} for of in (found, wanted)
+        )
     differing = _differing(wanted, found)
     if differing == [PROBE]:
         _refuse_another_probe(path, wanted.get(PROBE), found[PROBE])

@@ -1,22 +1,18 @@
 """A trained learner leaves the house, and comes back."""
 
 import dataclasses
-import functools
 import json
 import pathlib
 from typing import Any
 
 import flax.linen
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from blobs import NETWORK, blobs, lines, plain, squares, trained
 from helpers import assert_same_bits
 
 from lamaml_jax import (
-    Learner,
-    Model,
     Result,
     er,
     iid,
@@ -24,7 +20,6 @@ from lamaml_jax import (
     load,
     networks,
     online,
-    replay,
     streams,
     train,
 )
@@ -110,29 +105,6 @@ def test_a_learner_is_loaded_with_a_stream_and_loss_that_fit(tmp_path: pathlib.P
         load(tmp_path, model=networks.mlp(1, (5,)), loss=squares)
 
 
-def plain_init(key: jax.Array, x: jax.Array) -> jax.Array:
-    return 0.1 * jax.random.normal(key, (x.shape[1], 3))
-
-
-def own_method(model: Model, setting: Any, *, step: float = 0.1, other: int = 1) -> Learner:
-    return online(model, setting, lr=step)
-
-
-def test_what_a_file_cannot_hold_is_given_again(tmp_path: pathlib.Path) -> None:
-    model = Model(plain_init, lambda params, x: x @ params)
-    result = train(own_method, model, blobs(), step=0.1)
-    result.save(tmp_path)
-    with pytest.raises(ValueError, match="learner is not given; a saved own_method does not"):
-        load(tmp_path)
-    with pytest.raises(ValueError, match="model is not given"):
-        load(tmp_path, learner=own_method)
-    found = load(tmp_path, learner=own_method, model=model)
-    x = blobs().images[:5]
-    np.testing.assert_array_equal(found.predict(x), result.predict(x))
-    with pytest.raises(ValueError, match="'draw' is not a thing that can be given"):
-        load(tmp_path, learner=own_method, model=model, draw=print)
-
-
 @pytest.mark.parametrize("name", ["learner.json", "learner.npz", "results.npz"])
 def test_a_damaged_result_is_named(tmp_path: pathlib.Path, name: str) -> None:
     plain().save(tmp_path)
@@ -157,73 +129,12 @@ def test_numbers_of_numpy_are_saved_as_pythons(tmp_path: pathlib.Path) -> None:
     assert_same_bits(loaded.state, result.state)
 
 
-def network(activation: Any) -> Model:
-    return Model(plain_init, lambda params, x: activation(x @ params))
-
-
-def flipping(model: Model, setting: Any, *, step: float = 0.1, other: int = 1) -> Learner:
-    """Return another version of `own_method`."""
-    learner = online(model, setting, lr=step)
-    return learner._replace(predict=lambda *of, key=None: -learner.predict(*of))
-
-
-def test_what_was_not_trained_is_warned_of_where_it_is_loaded(tmp_path: pathlib.Path) -> None:
-    train(own_method, network(jnp.tanh), blobs()).save(tmp_path)
-    load(tmp_path, learner=own_method, model=network(jnp.tanh), stream=blobs())
-    with pytest.warns(UserWarning, match="^model given to load for .* may be another than was"):
-        load(tmp_path, learner=own_method, model=network(jax.nn.relu))
-    with pytest.warns(UserWarning, match="^learner given to load for "):
-        load(tmp_path, learner=flipping, model=network(jnp.tanh))
-
-
-def test_another_transform_of_the_same_data_is_warned_of(tmp_path: pathlib.Path) -> None:
-    def turned(by: float, shift: float = 0.0) -> streams.Benchmark:
-        x, y = np.arange(40, dtype=np.float32).reshape(8, 5) + shift, np.arange(8) % 3
-        return streams.from_arrays([(x, y)], [(x, y)], transform=lambda x: by * x)
-
-    train(online, NETWORK, turned(-1)).save(tmp_path)
-    load(tmp_path, stream=turned(-1))
-    load(tmp_path, stream=turned(-1, shift=1))  # new data, which may be meant
-    with pytest.warns(UserWarning, match="^stream given to load for "):
-        load(tmp_path, stream=turned(-2))
-
-
-def test_another_loss_is_warned_of(tmp_path: pathlib.Path) -> None:
-    def doubled(outputs: jax.Array, y: jax.Array) -> jax.Array:
-        return 2 * squares(outputs, y)
-
-    train(online, networks.mlp(1, (4,)), lines(), loss=squares, lr=0.01).save(tmp_path)
-    longer = lines()._replace(setting=lines().setting._replace(epochs=2))
-    for stream in ({}, {"stream": lines()}, {"stream": longer}):
-        load(tmp_path, loss=squares, **stream)
-        with pytest.warns(UserWarning, match="^loss given to load for "):
-            load(tmp_path, loss=doubled, **stream)
-
-
 def test_kinds_are_checked_where_a_result_is_loaded(tmp_path: pathlib.Path) -> None:
     plain().save(tmp_path)
     with pytest.raises(ValueError, match="stream is a tuple; it must be a Benchmark"):
         load(tmp_path, stream=(blobs(), blobs()))
     with pytest.raises(ValueError, match="model is a Dense; it must be a Model"):
         load(tmp_path, model=flax.linen.Dense(3))
-
-
-def test_a_method_of_ones_own_is_given_whatever_its_name(tmp_path: pathlib.Path) -> None:
-    @functools.wraps(online)
-    def named(*arguments: Any, **keywords: Any) -> Learner:
-        return online(*arguments, **keywords)
-
-    result = train(named, NETWORK, blobs())
-    result.save(tmp_path / "own")
-    with pytest.raises(ValueError, match="learner is not given; a saved online does not hold it"):
-        load(tmp_path / "own")
-    assert_same_bits(load(tmp_path / "own", learner=named).state, result.state)
-    train(functools.partial(er, memory=10), NETWORK, blobs()).save(tmp_path / "bound")
-    assert load(tmp_path / "bound").plan.static["memory"] == 10
-    drawing = functools.partial(er, draw=functools.partial(replay.draw, size=3))
-    train(drawing, NETWORK, blobs()).save(tmp_path / "function")
-    with pytest.raises(ValueError, match="learner is not given; a saved er does not hold it"):
-        load(tmp_path / "function")
 
 
 def test_the_tasks_of_a_mixed_stream_are_saved(tmp_path: pathlib.Path) -> None:
@@ -259,11 +170,11 @@ def test_a_stream_that_is_given_changes_nothing_of_what_was_trained(tmp_path: pa
         assert texts[0] == texts[1]
 
 
-def test_a_network_of_which_a_part_was_replaced_is_given_again(tmp_path: pathlib.Path) -> None:
-    turned = NETWORK._replace(apply=lambda p, x, gates=None: -NETWORK.apply(p, x, gates))
-    result = train(online, turned, blobs())
-    result.save(tmp_path)
-    with pytest.raises(ValueError, match="model is not given"):
-        load(tmp_path)
-    x = blobs().images[:4]
-    np.testing.assert_array_equal(load(tmp_path, model=turned).predict(x), result.predict(x))
+def test_a_folder_of_runs_that_began_elsewhere_is_refused(tmp_path: pathlib.Path) -> None:
+    plain().save(tmp_path)
+    plain().save(tmp_path)
+    again = train(online, NETWORK, blobs(), seeds=(0, 1), start=plain().state)
+    with pytest.raises(ValueError, match="directory is .* whose runs differ in start;"):
+        again.save(tmp_path)
+    again.save(tmp_path / "again")
+    load(tmp_path / "again").save(tmp_path / "again")
