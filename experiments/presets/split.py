@@ -2,10 +2,11 @@
 
 Sources: the authors' released scripts, and the paper's Table 5 where they have no value; under `--semantics=paper` the
 table's values, and the text's reading of the method. Neither tabulates Online, EWC, BGD, HAT and UCB, nor MER in the
-multi-pass protocol. `experiments.tune` chose the settings of those five on validation data of the first three tasks (on
-Split TinyImageNet of a fifth of the images); MER has no preset in the multi-pass protocol. FS-DGPM has what its authors
-released: on TinyImageNet for this very protocol; on Split CIFAR-100 for their twenty tasks of one superclass each, with
-this benchmark's batches of 10 and memory of 200 (theirs 64 and 1,000), and without early stopping within 50 epochs.
+multi-pass protocol. `experiments.tune`, or a sweep of four points where docs/results.md says so, chose the settings of
+those five on validation data of the first three tasks (on Split TinyImageNet of a fifth of the images); MER has no
+preset in the multi-pass protocol. FS-DGPM has what its authors released: on TinyImageNet for this very protocol; on
+Split CIFAR-100 for their twenty tasks of one superclass each, with this benchmark's batches of 10 and memory of 200
+(theirs 64 and 1,000), and without early stopping within 50 epochs.
 """
 
 from collections.abc import Mapping

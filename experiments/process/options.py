@@ -32,7 +32,7 @@ NETWORK = flags.DEFINE_string(
 LEARNER = flags.DEFINE_list(
     "learner",
     None,
-    "Method, or a comma-separated list: any of " + ", ".join(LEARNERS) + "; or FILE.py:FACTORY",
+    f"Methods, with commas between: {', '.join(LEARNERS)}, or FILE.py:FACTORY; train and tables take all as well",
 )
 DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of prepared data, of archives in manual/, or to download into"
