@@ -6,7 +6,6 @@ layer's activations; a convolution has one gate per filter.
 Dimensions: B batch, H height, W width, C classes, D units of the last hidden layer.
 """
 
-import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -185,8 +184,8 @@ def mlp(
         **{"name": "mlp", "num_classes": num_classes, "hidden": list(hidden)},
         **{"initializer": initializer, "precision": precision},
     }
-    module = MLP(hidden, num_classes, **_options(initializer, precision))
-    return _functions(module)._replace(source=source)
+    model = from_flax(MLP(hidden, num_classes, **_options(initializer, precision)))
+    return model._replace(source=source)
 
 
 def convnet(
@@ -225,14 +224,8 @@ def convnet(
         **{"hidden": list(hidden), "convolution": convolution},
         **{"initializer": initializer, "precision": precision},
     }
-    module = ConvNet(filters, hidden, num_classes, **options, convolution=convolution)
-    return _functions(module)._replace(source=source)
-
-
-@functools.cache
-def _functions(module: nn.Module) -> Model:
-    """Return a module as a model, the same functions for equal modules, so that a replaced one is told apart."""
-    return from_flax(module)
+    model = from_flax(ConvNet(filters, hidden, num_classes, **options, convolution=convolution))
+    return model._replace(source=source)
 
 
 def _layers(name: str, sizes: Any) -> tuple[int, ...]:

@@ -48,7 +48,6 @@ def describe(plan: Plan) -> dict[str, Any]:
         OWN: _is_own(plan.learner),
         "settings": {n: v for n, v in plan.static.items() if n not in functions},
         "functions": functions,
-        "network": plan.model.source if _is_packaged(plan.model, shapes) else None,
         "setting": {
             **setting._asdict(),
             "class_mask": np.asarray(setting.class_mask).astype(int).tolist(),
@@ -56,7 +55,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         },
         "inputs": _inputs(stream),
         **given,
-        **_parts(plan.model, shapes),
+        **_network(plan.model, shapes, given[fingerprints.NETWORK]),
         **({} if plan.start is None else {"start": plan.start}),
         "example": {
             n: [list(a.shape), a.dtype.name] for n, a in zip("xy", shapes[:2], strict=True)
@@ -151,23 +150,15 @@ def _functions(
     return learner, model, loss, stream  # type: ignore[return-value]
 
 
-def _parts(model: Model, shapes: Batch) -> dict[str, str]:
-    """Return the fingerprint of a network's other parts by name; of the package's own its source says all."""
-    if _is_packaged(model, shapes):
-        return {}
-    return {fingerprints.PARTS: fingerprints.of_parts(model, shapes)}
-
-
-def _is_packaged(model: Model, shapes: Batch) -> bool:
-    """Return whether a network is what its source makes, rather than one of which parts were replaced."""
-    if model.source is None:
-        return False
-    made = _remade(model.source)
-    # The same functions are no others; those of another process may be so all the same.
-    return model == made or all(
-        of(model, shapes) == of(made, shapes)
-        for of in (fingerprints.of_network, fingerprints.of_parts)
-    )
+def _network(model: Model, shapes: Batch, fingerprint: str) -> dict[str, Any]:
+    """Return a network's source, or the fingerprint of its other parts where it is not as its source makes it."""
+    parts = fingerprints.of_parts(model, shapes)
+    if model.source is not None:
+        made = _remade(model.source)
+        of_made = fingerprints.of_network(made, shapes), fingerprints.of_parts(made, shapes)
+        if of_made == (fingerprint, parts):
+            return {"network": model.source}
+    return {"network": None, fingerprints.PARTS: parts}
 
 
 def _remade(source: Mapping[str, Any]) -> Model:
