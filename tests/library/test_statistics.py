@@ -67,6 +67,15 @@ def test_a_clear_difference_attains_the_smallest_p_and_no_less() -> None:
     assert paired_test([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]).p_value == 1
 
 
+def test_ways_that_are_as_far_but_for_rounding_count() -> None:
+    first, second = np.array([[0.71, 0.72, 0.73, 0.75], [0.70, 0.71, 0.72, 0.76]])
+    for scale, dtype in itertools.product((1, 100), (np.float64, np.float32)):
+        found = paired_test(scale * first.astype(dtype), scale * second.astype(dtype))
+        assert (
+            found.p_value == 0.625
+        )  # 10 of 16 sums of +-1, +-1, +-1 and -+1 are at least 2 from zero
+
+
 def test_the_effect_size_is_in_units_of_the_differences_deviation() -> None:
     found = paired_test([3.0, 5.0, 10.0], [1.0, 1.0, 4.0])  # differences 2, 4, 6
     assert found.effect_size == pytest.approx(4 / 2)
