@@ -193,9 +193,9 @@ def _read(name: str, text: str, kind: Any) -> Any:
     members = _union(kind)
     if text.lower() == "none" and type(None) in members:
         return None
-    if _is_integers(members[0]):
+    member = next((m for m in members if m is not type(None)), None)
+    if _is_integers(member):
         return _read_integers(name, text)
-    member = members[0]
     bounds = _range(kind)
     if typing.get_origin(member) is typing.Literal:
         choices: dict[str, Any] = {str(value): value for value in typing.get_args(member)}

@@ -22,6 +22,9 @@ def method(
     flag: bool = True,
     mode: Literal["one", "two"] = "one",
     times: Literal[1, 2] | None = None,
+    either: None | bool = None,
+    words: None | Literal["a", "b"] = None,
+    layers: None | Sequence[int] = None,
     draw: object = None,
 ) -> None:
     """Have one keyword of each kind, and one without a text form."""
@@ -46,6 +49,10 @@ def method(
         ("sizes=200,100", (200, 100)),
         ("sizes=200x100", (200, 100)),
         ("sizes=64", (64,)),
+        ("either=false", False),
+        ("words=b", "b"),
+        ("layers=8x8", (8, 8)),
+        ("layers=none", None),
     ],
 )
 def test_values_are_read_in_their_keywords_type(text: str, value: Any) -> None:
@@ -74,7 +81,7 @@ def test_values_are_read_in_their_keywords_type(text: str, value: Any) -> None:
         ("sizes=", r"sizes is ''; it must be integers, .*"),
         ("times=3", r"times is '3'; it must be 1, 2, or none\."),
         ("cuont=3", r"'cuont' is not a setting of method; did you mean count\?"),
-        ("zzz=3", r"'zzz' is not a setting of method; there are sizes, rate, width, .*, times\."),
+        ("zzz=3", r"'zzz' is not a setting of method; there are sizes, rate, width, .*, layers\."),
         ("draw=3", r"'draw' is not a setting of method; .*"),
         ("model=3", r"'model' is not a setting of method; .*"),
     ],
@@ -98,7 +105,8 @@ def test_floats_are_parted_from_the_rest_and_defaults_filled_in() -> None:
     floats, static = hyper.part_floats(method, {"width": 2, "flag": False})
     assert floats == {"rate": 0.1, "width": 2}
     others = {"sizes": (100, 100), "count": 3, "limit": None, "mode": "one", "times": None}
-    assert static == {"flag": False, **others}
+    none = dict.fromkeys(("either", "words", "layers"))
+    assert static == {"flag": False, **others, **none}
 
 
 def test_an_absent_float_is_static() -> None:
