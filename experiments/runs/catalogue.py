@@ -118,9 +118,15 @@ def sources(names: Iterable[str | None]) -> dict[str, str]:
 
 
 def defaults(factory: Callable[..., Any]) -> dict[str, Any]:
-    """Return the arguments of a factory that have a default, with it."""
+    """Return the arguments of a factory whose default a file of text can hold, with it; it has others by itself."""
     parameters = inspect.signature(factory).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+    return {p.name: p.default for p in parameters if _is_text(p.default)}
+
+
+def _is_text(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_text, value))
+    return value is None or isinstance(value, bool | int | float | str)
 
 
 def _find(

@@ -148,7 +148,7 @@ def _parse_assignments(
 
 def _unknown(what: str, name: str, factories: Mapping[str, Callable[..., Any]]) -> str:
     for factory in factories.values():
-        if name in catalogue.defaults(factory):
+        if name in inspect.signature(factory).parameters:
             return (
                 f"{name!r} of {hyper.name_of(factory)} cannot be set; what can is keyword-only, behind a *, and "
                 "annotated as an int, a float, a bool, a Literal or a Sequence[int]."
