@@ -50,6 +50,11 @@ def plain_errors() -> Iterator[None]:
         where = users.place(error)
         print(f"error: {where}: {error}" if where else f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception as error:  # of any kind where it comes from a user's file
+        if not (where := users.place(error)):
+            raise
+        print(f"error: {where}: {type(error).__name__}: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 @contextlib.contextmanager
