@@ -43,8 +43,11 @@ def main(argv: Sequence[str]) -> None:
         result = Result.load(folder, **given)
         found = result.evaluate(eval_batch=config.eval_batch())
     print(f"{title(config)}, accuracy in percent after training:")
-    seeds = result.seeds.tolist()
-    rows = [["task", *(f"seed {seed}" for seed in seeds)]]
+    runs = [
+        " ".join([*(f"{n}={v:g}" for n, v in point.items()), f"seed {seed}"])
+        for point, seed in result.plan.runs.each()
+    ]
+    rows = [["task", *runs]]
     for task, of_seeds in enumerate(found.T, start=1):
         rows.append([str(task), *(f"{100 * value:.2f}" for value in of_seeds)])
     rows.append(["mean", *(f"{100 * value:.2f}" for value in found.mean(axis=1))])
@@ -54,7 +57,7 @@ def main(argv: Sequence[str]) -> None:
     if differs.any():
         run, task = np.argwhere(differs)[0]
         sys.exit(
-            f"These are not what the run measured: seed {seeds[run]} had {100 * measured[run, task]:.2f} on task "
+            f"These are not what the run measured: {runs[run]} had {100 * measured[run, task]:.2f} on task "
             f"{task + 1}. Other images, versions or devices may be why."
         )
     print("These are the accuracies that the run measured, digit for digit.")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from running import run_script, run_train
 
-from experiments import evaluate, verify
+from experiments import evaluate, sweep, verify
 from lamaml_jax import load
 
 pytestmark = pytest.mark.usefixtures("quick_compile")
@@ -30,6 +30,16 @@ def test_the_last_row_comes_out_digit_for_digit(
     for task, of_seeds in enumerate(last.T, start=1):
         assert f"| {task} | {of_seeds[0]:.2f} | {of_seeds[1]:.2f} |" in printed
     assert "digit for digit" in printed
+
+
+def test_the_points_of_a_sweep_are_told_apart(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = "--packaged_mnist", "--num_tasks=2", "--samples_per_task=20", "--learner=online"
+    run_script(sweep, *small, "--grid=lr=0.1,0.2", "--num_seeds=1", f"--workdir={tmp_path}")
+    capsys.readouterr()
+    run_script(evaluate, str(tmp_path / "units" / "000"), "--packaged_mnist")
+    assert "| task | lr=0.1 seed 100 | lr=0.2 seed 100 |" in capsys.readouterr().out
 
 
 def test_what_differs_is_said(run: pathlib.Path, tmp_path: pathlib.Path) -> None:
