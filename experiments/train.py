@@ -152,6 +152,8 @@ def _configs() -> tuple[list[Config], list[str]]:
         catalogue.learner(learner)
         if not (catalogue.is_own(benchmark) or catalogue.is_own(learner)):
             presets.require(benchmark, learner, protocol)
+    if _ORDER.value and any(text.startswith("order=") for text in options.SET.value):
+        raise ValueError("order is given by --order and by --set; it must be given once.")
     overrides = [*options.SET.value, *([f"order={_ORDER.value}"] if _ORDER.value else [])]
     seeds = options.seeds(_num_seeds(), first=0)
     configs: list[Config] = []

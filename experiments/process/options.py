@@ -214,11 +214,7 @@ def learners(default: Iterable[str], every: Iterable[str] | None = None) -> list
 
 
 def num_seeds(default: int) -> int:
-    """Return how many seeds to run.
-
-    Raises:
-        ValueError: None at all.
-    """
+    """Return how many seeds to run; raise ValueError if that is none at all."""
     number = default if NUM_SEEDS.value is None else NUM_SEEDS.value
     if number < 1:
         raise ValueError(f"num_seeds is {number}; it must be at least 1.")
@@ -226,11 +222,7 @@ def num_seeds(default: int) -> int:
 
 
 def seeds(number: int, first: int) -> tuple[int, ...]:
-    """Return this many seeds from --seed on, or from `first` where it is not given.
-
-    Raises:
-        ValueError: They are not numbers of 32 bits.
-    """
+    """Return this many seeds from --seed on, or from `first`; raise ValueError if they are not of 32 bits."""
     first = first if SEED.value is None else SEED.value
     if not 0 <= first <= 2**32 - number:
         raise ValueError(f"seed is {first}; it must be in [0, 2**32 - num_seeds].")
@@ -238,11 +230,7 @@ def seeds(number: int, first: int) -> tuple[int, ...]:
 
 
 def memory_gb() -> float:
-    """Return how much memory a program may take, in GiB.
-
-    Raises:
-        ValueError: It is no finite number above 0.
-    """
+    """Return how much memory a program may take, in GiB; raise ValueError if it is no finite number above 0."""
     size = MEMORY_GB.value
     if not 0 < size < math.inf:
         raise ValueError(f"memory_gb is {size:g}; it must be a finite number above 0.")
@@ -251,6 +239,7 @@ def memory_gb() -> float:
 
 def settings() -> dict[str, Any]:
     """Return what `make_config` takes of these flags, all but learner, assignments and seeds."""
+    refuse_twice("set", [text.partition("=")[0] for text in SET.value])
     stream: dict[str, Any] = {name: flag.value for name, flag in _STREAM.items()}
     if catalogue.is_own(benchmark()):
         stream["data_dir"] = DATA_DIR.value
@@ -264,6 +253,14 @@ def settings() -> dict[str, Any]:
         "network": {name: flag.value for name, flag in _NETWORK.items()},
         "stream_seed": STREAM_SEED.value,
     }
+
+
+def refuse_twice(flag: str, names: Iterable[str]) -> None:
+    """Raise ValueError where what a flag sets by name has a flag of its own, which is given as well."""
+    own = {**_STREAM, **_NETWORK, "stream_seed": STREAM_SEED}
+    for name in names:
+        if name in own and own[name].value is not None:
+            raise ValueError(f"{name} is given by --{name} and by --{flag}; it must be given once.")
 
 
 def workdir(default: str | None = None) -> pathlib.Path:

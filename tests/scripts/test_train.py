@@ -237,6 +237,8 @@ def test_another_configuration_is_not_overwritten(
         (["--learner=er,hat"], "--heads=per_task"),
         (["--learner=er,er"], "one or more names of learners or functions, different in more"),
         (["--set=lr_int=0.1"], "did you mean lr_init"),
+        (["--num_tasks=5", "--set=num_tasks=3"], "num_tasks is given by --num_tasks and by --set"),
+        (["--order=first", "--set=order=second"], "order is given by --order and by --set; it mu"),
         (["--set=lr_init"], "not of the form name=value"),
         (["--set=lr_init=fast"], "lr_init is 'fast'; it must be a finite number >= 0"),
         (["--set=lr_init=-1"], "lr_init is -1.0; it must be a finite number >= 0"),
