@@ -5,7 +5,7 @@
 Every rate of C-MAML, Sync La-MAML and La-MAML takes the paper's range [0.001, 0.3] on its own, the others at the
 preset; of C-MAML and La-MAML also a grid of both. All of a learner's points are one program. Flags, and what is written
 into each learner's folder, are those of `experiments.sweep`; robustness.csv has what is printed of the rates of all.
-Validation data are evaluated.
+Validation data are evaluated unless --eval_split=test is given.
 """
 
 import pathlib

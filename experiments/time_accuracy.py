@@ -4,7 +4,8 @@
 
 ER, iCaRL, GEM, A-GEM, C-MAML and La-MAML at their presets, each with several numbers of glances (in the multi-pass
 protocol: of epochs). Cost is counted in seconds of training per seed, without compiling, which is shown apart, and in
-example-gradients, which no machine changes. Nothing else should run meanwhile. Validation data are evaluated.
+example-gradients, which no machine changes. Nothing else should run meanwhile. Validation data are
+evaluated unless --eval_split=test is given.
 """
 
 import pathlib

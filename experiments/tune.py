@@ -2,7 +2,8 @@
 
     python -m experiments.tune --benchmark=mnist_rotations --learner=la_er,agem --data_dir=DATA --workdir=runs/tune
 
-The grids are in `presets/grids.py`; see `experiments.sweep`, which sweeps over any other. Test data are not touched.
+The grids are in `presets/grids.py`; see `experiments.sweep`, which sweeps over any other. Test data are not
+touched unless --eval_split=test says so.
 """
 
 import pathlib
