@@ -56,6 +56,7 @@ def main(argv: Sequence[str]) -> None:
         wanted = request.make(learners[0], *_points(learners[0]), options.workdir(), num_seeds=3)
         report_seeds = _report_seeds()
         request.check_report(wanted, report_seeds)
+        command.check_best(wanted, report_seeds)
         dataset = options.dataset(wanted.configs[0])
         if options.DRY_RUN.value:
             command.show_dry([wanted], dataset, report_seeds=report_seeds)

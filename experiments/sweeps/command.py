@@ -82,8 +82,7 @@ def perform(wanted: Sequence[Request], dataset: ImageDataset | None) -> Iterator
                 workdirs.write_json(one.folder / _FILE, _description(one))
         for one, of, of_one in zip(wanted, units, runs, strict=True):
             driver.compute(of_one, dataset)
-            for config, folder in of_one:
-                _run(config, folder, dataset)
+            _run_all(of_one, dataset)
             sweep = results.read(one.axes, one.points, of)
             results.write(one.folder, sweep, _reported(one, sweep))
             with console.only_warned(f"{one.folder} lacks pictures"):
@@ -91,6 +90,21 @@ def perform(wanted: Sequence[Request], dataset: ImageDataset | None) -> Iterator
 
                 sweep_pictures.draw(one.folder, sweep, title(one))
             yield sweep
+
+
+def check_best(wanted: Request, num_seeds: int) -> None:
+    """Check that a best point that is reported already has as many seeds as are wanted now.
+
+    Raises:
+        ValueError: It has others.
+    """
+    folder = _best(wanted)
+    if num_seeds and workdirs.is_finished(folder) and len(finished.read(folder).seeds) != num_seeds:
+        there = len(finished.read(folder).seeds)
+        raise ValueError(
+            f"report_seeds is {num_seeds}; {folder} holds the best point with {there}: pass --report_seeds={there}, or "
+            "remove that folder."
+        )
 
 
 def report_best(
@@ -131,6 +145,18 @@ def title(wanted: Request) -> str:
     return (
         f"{title_of(config.learner)} on {catalogue.short(config.benchmark)}, {seeds}, {split} data"
     )
+
+
+def _run_all(runs: Sequence[tuple[Config, pathlib.Path]], dataset: ImageDataset | None) -> None:
+    """Run all parts of a sweep, and raise the error of the first that fails once the others are done and kept."""
+    failed = []
+    for config, folder in runs:
+        try:
+            _run(config, folder, dataset)
+        except ValueError as error:
+            failed.append(error)
+    if failed:
+        raise failed[0]
 
 
 def _run(config: Config, folder: pathlib.Path, dataset: ImageDataset | None) -> dict[str, Any]:

@@ -6,6 +6,8 @@ import pathlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from experiments.process import options
 from experiments.runs.config import Config
 from experiments.runs.making import assignments_for, make_config, setting_names, unknown_setting
@@ -69,6 +71,7 @@ def make(
             raise ValueError(
                 "grid is over eval_split; points are ranked on the same data, so pass --eval_split."
             )
+    options.refuse_twice("grid", [axis.name for axis in axes])
     for text in options.SET.value:
         if (name := text.partition("=")[0]) in [axis.name for axis in axes]:
             raise ValueError(f"set is {text!r}; {name} is what the grid is over.")
@@ -92,14 +95,17 @@ def make(
 
 
 def _check_different(configs: Sequence[Config], points: Sequence[Point]) -> None:
-    """Check that no two points, however they are written, are the same settings."""
+    """Check that no two points, however they are written, are the same settings, as far as float32 tells."""
     known: dict[str, Point] = {}
     for config, point in zip(configs, points, strict=True):
-        first = known.setdefault(json.dumps(dataclasses.asdict(config), sort_keys=True), point)
+        floats = {name: float(np.float32(value)) for name, value in config.floats().items()}
+        same = {**dataclasses.asdict(config), "floats": floats}
+        same["keywords"] = {n: v for n, v in config.keywords.items() if n not in floats}
+        first = known.setdefault(json.dumps(same, sort_keys=True), point)
         if first != point:
-            same = " and ".join(" ".join(of) for of in (first, point))
+            both = " and ".join(" ".join(of) for of in (first, point))
             raise ValueError(
-                f"grid has the points {same}, which are the same; all must be different."
+                f"grid has the points {both}, which are the same; all must be different."
             )
 
 

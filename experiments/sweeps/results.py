@@ -45,8 +45,11 @@ class Sweep(NamedTuple):
     compile_seconds: np.ndarray
 
     def ranking(self) -> list[int]:
-        """Return the points by their mean RA, the best first; those with a seed that diverged come last."""
-        means = self.values["ra"].mean(axis=1)
+        """Return the points by their mean RA, the best first; those with a seed that diverged come last.
+
+        Points that are level but for float32's rounding keep their order.
+        """
+        means = self.values["ra"].mean(axis=1).round(4)
         spoilt = np.atleast_1d(self.diverged.any(axis=1))
         return sorted(range(len(means)), key=lambda i: (spoilt[i], -np.nan_to_num(means[i])))
 

@@ -126,6 +126,28 @@ def test_a_sweep_reads_their_signatures(files: dict[str, str], tmp_path: pathlib
     assert len(list((tmp_path / "units").iterdir())) == 2  # epochs shape the program, rates do not
 
 
+def test_one_part_of_a_sweep_that_fails_takes_no_other_down(
+    files: dict[str, str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of = f"--benchmark={files['my_stream.py']}:make", f"--learner={files['my_method.py']}:fragile"
+    with pytest.raises(SystemExit):
+        run_script(sweep, *of, "--grid=memory=20,10", "--num_seeds=1", f"--workdir={tmp_path}")
+    assert "no twenty" in capsys.readouterr().err
+    assert workdirs.is_finished(tmp_path / "units" / "001")
+
+
+def test_a_network_with_a_default_that_is_no_text_goes_on(
+    files: dict[str, str], tmp_path: pathlib.Path
+) -> None:
+    of = (
+        f"--benchmark={files['my_stream.py']}:plain",
+        f"--network={files['my_method.py']}:activated",
+    )
+    for _ in range(2):
+        run_train(*of, "--learner=online", "--num_seeds=1", f"--workdir={tmp_path}")
+    assert json.loads((tmp_path / "config.json").read_text())["settings"]["network"] == {}
+
+
 def test_a_stream_without_validation_data_is_swept_on_test_data_knowingly(
     files: dict[str, str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,6 +213,10 @@ def test_a_grid_is_over_what_can_be_set(
         (
             ["--packaged_mnist", "--learner={my_method.py}:rateless"],
             "lr is not given; rateless has no default for it: pass --set=lr=VALUE",
+        ),
+        (
+            ["--packaged_mnist", "--learner={my_method.py}:raising"],
+            "error: /.*my_method.py, line [0-9]+: RuntimeError: no learner",
         ),
         (["--packaged_mnist", "--learner={my_method.py}:nothing"], "it must return a Learner"),
         (

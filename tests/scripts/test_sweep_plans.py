@@ -1,6 +1,7 @@
 """What a sweep is of, what of it shares a program, and what is a unit of its own."""
 
 import pathlib
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -13,6 +14,7 @@ from experiments.runs.making import make_config
 from experiments.sweeps import command, grid, request
 from experiments.sweeps.grid import listed
 from experiments.sweeps.plan import plan
+from experiments.sweeps.results import Sweep
 from lamaml_jax.datasets import ImageDataset
 
 SEEDS = (100, 101)
@@ -84,11 +86,13 @@ def test_streams_can_be_swept_with_the_weights_kept(
     assert not np.array_equal(keys[0], keys[1])
 
 
-def requested(folder: pathlib.Path, name: str, *values: str) -> request.Request:
+def requested(
+    folder: pathlib.Path, name: str, *values: str, given: Sequence[str] = ()
+) -> request.Request:
     axis = listed(name, values)
     with flagsaver.flagsaver():
         flags.FLAGS.unparse_flags()
-        flags.FLAGS(["sweep", "--packaged_mnist"])
+        flags.FLAGS(["sweep", "--packaged_mnist", *given])
         return request.make("online", [axis], grid.product([axis]), folder, num_seeds=1)
 
 
@@ -101,3 +105,17 @@ def test_a_swept_stream_keeps_what_its_points_share(tmp_path: pathlib.Path) -> N
 def test_points_are_different_however_they_are_written(tmp_path: pathlib.Path) -> None:
     with pytest.raises(ValueError, match="the points 8x8 and 8x08, which are the same"):
         requested(tmp_path, "hidden", "8x8", "8x08")
+    with pytest.raises(ValueError, match="the points 0.1 and 0.1000000001, which are the same"):
+        requested(tmp_path, "lr", "0.1", "0.2", "0.1000000001")
+
+
+def test_what_a_grid_is_over_has_no_flag_beside_it(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(ValueError, match="num_tasks is given by --num_tasks and by --grid; it mu"):
+        requested(tmp_path, "num_tasks", "2", "3", given=["--num_tasks=5"])
+
+
+def test_points_that_are_level_but_for_rounding_keep_their_order() -> None:
+    values = 100 * np.float32([[0.35, 0.7], [0.3, 0.75], [0.35, 0.70000002], [0.6, 0.6]])
+    no_seconds = np.zeros(4)
+    sweep = Sweep((), (), (0, 1), {"ra": values}, np.isnan(values), no_seconds, no_seconds)
+    assert sweep.ranking() == [3, 0, 1, 2]

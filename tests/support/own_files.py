@@ -45,6 +45,9 @@ STREAM = """
 """
 
 METHOD = """
+    from collections.abc import Callable
+    from typing import Any
+    import jax
     from lamaml_jax import networks, online
 
     def slow(model, setting, *, lr: float = 0.2, steps: int = 1):
@@ -58,6 +61,22 @@ METHOD = """
 
     def linear(num_classes, *, scale: float = 1.0):
         return networks.mlp(num_classes, hidden=())
+
+    def activated(num_classes, *, activation: Callable[..., Any] = jax.nn.relu):
+        return linear(num_classes)
+
+    def raising(model, setting):
+        raise RuntimeError("no learner")
+
+    def fragile(model, setting, *, memory: int = 10):
+        learner = online(model, setting, lr=0.1)
+
+        def update(key, state, batch):
+            if memory == 20:
+                raise RuntimeError("no twenty")
+            return learner.update(key, state, batch)
+
+        return learner._replace(update=update)
 
     def bare(num_classes):
         return networks.mlp(num_classes)._replace(gate_sizes=(), gate_params=None, kernels=(), layer_inputs=None)
