@@ -106,11 +106,13 @@ def _run() -> None:
         return
     summaries: list[dict[str, Any]] = []
     pictures: list[pathlib.Path] = []
+    done: list[pathlib.Path] = []
+    failed: list[ValueError] = []
     with workdirs.reserve(runs, dataset, overwrite=_OVERWRITE.value):
         driver.compute(runs, dataset, overwrite=_OVERWRITE.value)
         for config, folder in runs:
-            summaries.append(
-                runner.run(
+            try:
+                summary = runner.run(
                     config,
                     dataset,
                     folder,
@@ -118,16 +120,23 @@ def _run() -> None:
                     diagnose=_DIAGNOSTICS.value,
                     tensorboard=_TENSORBOARD.value,
                 )
-            )
+            except ValueError as error:  # the next may run
+                failed.append(error)
+                continue
+            summaries.append(summary)
+            done.append(folder)
             pictures += runner.draw(config, folder)
-    print(comparison_table(summaries))
-    if _EVAL_EVERY.value is not None:
+    if summaries:
+        print(comparison_table(summaries))
+    if summaries and _EVAL_EVERY.value is not None:
         print(f"\n{inside_table(summaries)}")
     print(*left_out, sep="\n", end="\n" if left_out else "")
-    if len(configs) > 1:
-        pictures += _compare(root, folders, summaries, configs[0].eval_split())
+    if len(done) > 1:
+        pictures += _compare(root, done, summaries, configs[0].eval_split())
     if pictures:
         print("Pictures:", *pictures, sep="\n  ")
+    if failed:
+        raise failed[0]
 
 
 def _compare(

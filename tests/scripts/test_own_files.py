@@ -136,6 +136,18 @@ def test_one_part_of_a_sweep_that_fails_takes_no_other_down(
     assert workdirs.is_finished(tmp_path / "units" / "001")
 
 
+def test_one_learner_that_fails_takes_no_other_down(
+    files: dict[str, str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    learners = f"{files['my_method.py']}:fragile,online,{files['my_method.py']}:slow"
+    of = f"--benchmark={files['my_stream.py']}:plain", "--set=memory=20", "--num_seeds=1"
+    with pytest.raises(SystemExit):
+        run_train(*of, f"--learner={learners}", f"--workdir={tmp_path}")
+    printed = capsys.readouterr()
+    assert "no twenty" in printed.err and "| Online |" in printed.out
+    assert workdirs.is_finished(tmp_path / "slow")
+
+
 def test_a_network_with_a_default_that_is_no_text_goes_on(
     files: dict[str, str], tmp_path: pathlib.Path
 ) -> None:
