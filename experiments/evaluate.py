@@ -25,6 +25,7 @@ from experiments.reporting.summary import title
 from experiments.reporting.tables import markdown
 from experiments.runs import catalogue, finished
 from lamaml_jax import Result
+from lamaml_jax.training.tabulating import shown
 
 
 def script(argv: Sequence[str]) -> None:
@@ -44,7 +45,7 @@ def main(argv: Sequence[str]) -> None:
         found = result.evaluate(eval_batch=config.eval_batch())
     print(f"{title(config)}, accuracy in percent after training:")
     runs = [
-        " ".join([*(f"{n}={v:g}" for n, v in point.items()), f"seed {seed}"])
+        " ".join([*(f"{n}={shown(v)}" for n, v in point.items()), f"seed {seed}"])
         for point, seed in result.plan.runs.each()
     ]
     rows = [["task", *runs]]
