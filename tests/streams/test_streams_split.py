@@ -279,6 +279,8 @@ def test_grey_images_are_not_taken_for_coloured_ones(make: Any) -> None:
     grey = noise()._replace(
         train_images=noise().train_images[..., :1], test_images=noise().test_images[..., :1]
     )
-    with pytest.raises(ValueError, match=r"^dataset has images of shape \(.*, 1\); they must have 3 channels"):
+    with pytest.raises(
+        ValueError, match=r"^dataset has images of shape \(.*, 1\); they must have 3 channels"
+    ):
         make(grey)
     assert from_dataset(grey, "split").images.shape[-1] == 1
