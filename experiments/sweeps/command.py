@@ -99,8 +99,10 @@ def check_best(wanted: Request, num_seeds: int) -> None:
         ValueError: It has others.
     """
     folder = _best(wanted)
-    if num_seeds and workdirs.is_finished(folder) and len(finished.read(folder).seeds) != num_seeds:
-        there = len(finished.read(folder).seeds)
+    if not num_seeds or not workdirs.is_finished(folder):
+        return
+    there = len(finished.read(folder).seeds)
+    if there != num_seeds:
         raise ValueError(
             f"report_seeds is {num_seeds}; {folder} holds the best point with {there}: pass --report_seeds={there}, or "
             "remove that folder."

@@ -78,15 +78,16 @@ def with_points(
 
 def _check_different(name: str, points: Sequence[Point], given: Any) -> None:
     """Raise ValueError if two points are the same in float32, in which they are trained."""
-    seen = [
-        frozenset((n, int(v) if n == "stream_seed" else np.float32(v)) for n, v in point.items())
-        for point in points
-    ]
-    for i, point in enumerate(seen):
-        if point in seen[:i]:
+    seen = set()
+    for point, shown in zip(points, given, strict=True):
+        known = frozenset(
+            (n, int(v) if n == "stream_seed" else np.float32(v)) for n, v in point.items()
+        )
+        if known in seen:
             raise ValueError(
-                f"{name} has {given[i]!r} twice, as far as float32 tells; all must be different."
+                f"{name} has {shown!r} twice, as far as float32 tells; all must be different."
             )
+        seen.add(known)
 
 
 def check_stream_seed(seed: Any) -> None:
